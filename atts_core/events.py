@@ -1,0 +1,407 @@
+"""The vocabulary of everything that happens in a run: frozen typed records, past tense, one tagged union.
+
+An event says what happened, never what to do. It carries no clock: the bus stamps it with a sequence number
+and the seconds since the run began (`Stamped`), so that a replay folds to the same state as the live run.
+
+Indices: `problem` counts the problems of a run from 0 in the order in which they were added, `sample` the
+chains of one problem from 0, `turn` the rounds of one chain from 0.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from atts_core.telemetry.readings import GpuReading, ServerReading
+
+Role = Literal["draft", "target"]
+"""Which of the two models."""
+
+Stage = Literal["draft", "verify", "target"]
+"""The three stages of a turn: the draft writes, the target scores, the target writes (only on take-over)."""
+
+Verdict = Literal["accept", "take-over", "unverifiable"]
+"""`unverifiable`: the step is empty or its log-probabilities are unusable; the target takes over."""
+
+SampleEnd = Literal["answered", "end-of-text", "turn-limit", "context-limit", "stopped", "failed"]
+"""Why a sample ended: its text holds a final answer, the models had nothing more to say, a limit was met, a
+user stopped it, or an error that no retry could mend."""
+
+RunEnd = Literal["done", "incomplete", "failed", "interrupted"]
+"""`incomplete`: every sample ended, but some of them failed."""
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="type", kw_only=True):
+    """Base of all events."""
+
+
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the two models as the run met it."""
+
+    role: Role
+    name: str
+    url: str
+    """Without credentials."""
+    release: str
+    """The server's release, such as `0.4.3.post4`."""
+    context_length: int
+    tokenizer: str
+    """Hash over vocabulary and chat template."""
+
+
+class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
+    """The calibration that a run decides by."""
+
+    mode: str
+    rule: str
+    policy: str
+    """Such as `fixed alpha` or `adaptive alpha`."""
+    alpha: float
+    nominal: float
+    """Nominal take-over rate ρ = 1 − alpha."""
+    size: int
+    problems: int
+    fingerprint: str
+    source: str
+    """File name, or where the scores came from."""
+    guarantee: str
+    """What the mode promises, in words."""
+
+
+class RunStarted(Event, frozen=True, kw_only=True, tag=True):
+    """First event of a run."""
+
+    run: str
+    """Identity of the run, such as `20261120-104512-demo`."""
+    command: str
+    started_at: float
+    """Seconds since the epoch."""
+    version: str
+    strategy: str
+    takeover: Literal["continue", "rewrite"]
+    samples: int
+    turns: int
+    seed: int
+    models: tuple[ModelCard, ModelCard]
+    """Draft, target."""
+    calibration: CalibrationCard | None
+    """None where the run collects scores and decides nothing (`atts calibrate`)."""
+    settings: dict[str, str | int | float | bool | None]
+
+
+class RunPaused(Event, frozen=True, kw_only=True, tag=True):
+    """No new request leaves until the run is resumed; requests under way finish."""
+
+
+class RunResumed(Event, frozen=True, kw_only=True, tag=True):
+    """Requests leave again."""
+
+
+class RunFinished(Event, frozen=True, kw_only=True, tag=True):
+    """Last event of a run."""
+
+    end: RunEnd
+    message: str = ""
+
+
+class ProblemAdded(Event, frozen=True, kw_only=True, tag=True):
+    """A problem joined the pool."""
+
+    problem: int
+    id: str
+    question: str
+    gold: str | None = None
+    family: str = ""
+
+
+class ProblemFinished(Event, frozen=True, kw_only=True, tag=True):
+    """All samples of a problem ended. `answer` is the vote's winner, None where no sample answered."""
+
+    problem: int
+    answer: str | None
+    tied: bool
+    correct: bool | None
+    """None where no gold answer is known."""
+
+
+class SampleStarted(Event, frozen=True, kw_only=True, tag=True):
+    """A chain began."""
+
+    problem: int
+    sample: int
+
+
+class SampleFinished(Event, frozen=True, kw_only=True, tag=True):
+    """A chain ended."""
+
+    problem: int
+    sample: int
+    end: SampleEnd
+    answer: str | None = None
+    correct: bool | None = None
+    message: str = ""
+
+
+class StageQueued(Event, frozen=True, kw_only=True, tag=True):
+    """A stage is ready but its server is at its concurrency limit. Not sent where it starts at once."""
+
+    problem: int
+    sample: int
+    turn: int
+    stage: Stage
+
+
+class DraftStarted(Event, frozen=True, kw_only=True, tag=True):
+    """The draft's request left."""
+
+    problem: int
+    sample: int
+    turn: int
+
+
+class TokensStreamed(Event, frozen=True, kw_only=True, tag=True):
+    """Text arrived. Neighbours of the same stage may be merged into one; nothing else ever is."""
+
+    problem: int
+    sample: int
+    turn: int
+    role: Role
+    text: str
+    tokens: int
+    retracted: int = 0
+    """Characters to remove from the end of the text so far before `text` is appended: a server may take back
+    the beginning of a stop string."""
+
+
+class DraftFinished(Event, frozen=True, kw_only=True, tag=True):
+    """The draft's step is complete; `text` is the whole of it."""
+
+    problem: int
+    sample: int
+    turn: int
+    text: str
+    tokens: int
+    ended: bool
+    """The model ended its text (end-of-text token), rather than a step or a token limit."""
+    seconds: float
+    first_token_seconds: float
+
+
+class VerificationStarted(Event, frozen=True, kw_only=True, tag=True):
+    """The scoring request left for the target."""
+
+    problem: int
+    sample: int
+    turn: int
+    tokens: int
+    """Length of the step in tokens of the target."""
+
+
+class VerdictReached(Event, frozen=True, kw_only=True, tag=True):
+    """The step was ranked against the calibration scores and decided on."""
+
+    problem: int
+    sample: int
+    turn: int
+    verdict: Verdict
+    ppl: float | None
+    """exp(−mean log-probability) of the draft's step under the target; None where unverifiable."""
+    p: float | None
+    """The p-value; under the `reference` rule the authors' percentile."""
+    alpha: float
+    threshold: float | None
+    """The PPL above which a step is taken over; None where no PPL would be (or all would be)."""
+    mode: str
+    rule: str
+    size: int
+    """Number of calibration scores ranked against."""
+    u: float | None = None
+    """The random number of a smoothed p-value."""
+    tokens: int
+    seconds: float
+
+
+class TakeOverStarted(Event, frozen=True, kw_only=True, tag=True):
+    """The target's writing request left. With `rewrite` the draft's step is discarded."""
+
+    problem: int
+    sample: int
+    turn: int
+    variant: Literal["continue", "rewrite"]
+
+
+class TakeOverFinished(Event, frozen=True, kw_only=True, tag=True):
+    """The target's step is complete; `text` is the whole of it."""
+
+    problem: int
+    sample: int
+    turn: int
+    text: str
+    tokens: int
+    ended: bool
+    seconds: float
+    first_token_seconds: float
+
+
+class AnswerFound(Event, frozen=True, kw_only=True, tag=True):
+    """The text of a chain holds a final answer."""
+
+    problem: int
+    sample: int
+    turn: int
+    role: Role
+    answer: str
+
+
+class VoteChanged(Event, frozen=True, kw_only=True, tag=True):
+    """The tally of a problem's answers, most votes first."""
+
+    problem: int
+    tally: tuple[tuple[str, int], ...]
+    voted: int
+    """Samples that ended with an answer."""
+    ended: int
+    """Samples that ended, with an answer or without."""
+
+
+class ScoreCollected(Event, frozen=True, kw_only=True, tag=True):
+    """`atts calibrate` scored one step; nothing is decided."""
+
+    problem: int
+    sample: int
+    turn: int
+    ppl: float | None
+    tokens: int
+    seconds: float
+
+
+class RequestRetried(Event, frozen=True, kw_only=True, tag=True):
+    """A request failed in a way that may pass, and will be sent again."""
+
+    problem: int
+    sample: int
+    stage: Stage
+    attempt: int
+    delay: float
+    """Seconds until it is sent again."""
+    message: str
+
+
+class ServerLost(Event, frozen=True, kw_only=True, tag=True):
+    """A server stopped answering."""
+
+    role: Role
+    message: str
+
+
+class ServerFound(Event, frozen=True, kw_only=True, tag=True):
+    """A lost server answers again."""
+
+    role: Role
+
+
+class ServerRead(Event, frozen=True, kw_only=True, tag=True):
+    """Metrics of one server."""
+
+    role: Role
+    reading: ServerReading
+
+
+class GpusRead(Event, frozen=True, kw_only=True, tag=True):
+    """One sample of the GPUs of this machine; `unavailable` says why there is none."""
+
+    gpus: tuple[GpuReading, ...]
+    unavailable: str = ""
+
+
+class Warned(Event, frozen=True, kw_only=True, tag=True):
+    """Something a user should know that does not stop the run."""
+
+    message: str
+
+
+AnyEvent = (
+    RunStarted
+    | RunPaused
+    | RunResumed
+    | RunFinished
+    | ProblemAdded
+    | ProblemFinished
+    | SampleStarted
+    | SampleFinished
+    | StageQueued
+    | DraftStarted
+    | TokensStreamed
+    | DraftFinished
+    | VerificationStarted
+    | VerdictReached
+    | TakeOverStarted
+    | TakeOverFinished
+    | AnswerFound
+    | VoteChanged
+    | ScoreCollected
+    | RequestRetried
+    | ServerLost
+    | ServerFound
+    | ServerRead
+    | GpusRead
+    | Warned
+)
+
+
+class Stamped(msgspec.Struct, frozen=True, gc=False):
+    """An event with its place in the run."""
+
+    seq: int
+    """Counts from 1 without gaps as published; merging text leaves gaps."""
+    at: float
+    """Seconds since the run began, monotonic."""
+    event: AnyEvent
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Stamped)
+
+
+def encode(stamped: Stamped) -> bytes:
+    """One JSON line without its newline: `{"seq": …, "at": …, "event": {"type": …, …}}`."""
+    return _encoder.encode(stamped)
+
+
+def decode(line: bytes | str) -> Stamped:
+    """The inverse of `encode`. Raises `msgspec.ValidationError` or `msgspec.DecodeError` on foreign input."""
+    return _decoder.decode(line)
+
+
+def merge_tokens(stamps: Iterable[Stamped]) -> list[Stamped]:
+    """The same events with less text in flight: folds to the same state, but for when text appeared.
+
+    Deltas of one stage become one, placed where the last of them stood; deltas of a stage whose whole text
+    follows (`DraftFinished`, `TakeOverFinished`) become one as well, so that token counts stay exact. All
+    other events keep their place and order.
+    """
+    merged: dict[tuple[int, int, int, Role], Stamped] = {}
+    order: dict[int, Stamped] = {}
+    for stamped in stamps:
+        event = stamped.event
+        if not isinstance(event, TokensStreamed):
+            order[stamped.seq] = stamped
+            continue
+        key = (event.problem, event.sample, event.turn, event.role)
+        earlier = merged.get(key)
+        if earlier is not None:
+            del order[earlier.seq]
+            stamped = Stamped(stamped.seq, stamped.at, _joined(earlier.event, event))  # noqa: PLW2901
+        merged[key] = order[stamped.seq] = stamped
+    return list(order.values())
+
+
+def _joined(first: AnyEvent, second: TokensStreamed) -> TokensStreamed:
+    assert isinstance(first, TokensStreamed)  # noqa: S101  # only these are kept under a key
+    kept = len(first.text) - second.retracted
+    return msgspec.structs.replace(
+        second,
+        text=first.text[: max(kept, 0)] + second.text,
+        tokens=first.tokens + second.tokens,
+        retracted=first.retracted + max(-kept, 0),
+    )

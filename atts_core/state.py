@@ -1,0 +1,492 @@
+"""RunState: a pure fold of events. Every front end and every report reads only this.
+
+Folding is deterministic and has no clock of its own: the same events give the same state, live, attached or
+replayed. Readers may look at anything and change nothing. `touched` fields hold the sequence number of the
+last event that changed an object, so that a screen redraws only what moved.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from atts_core import events as ev
+from atts_core.meters import RateMeter
+from atts_core.telemetry.readings import GpuReading, ServerReading
+
+RECENT_DECISIONS = 4096
+"""Decisions kept for the threshold chart: several screens wide; older ones live on in the per-turn counts."""
+LOG_LINES = 2000
+"""Lines kept for the log; a run file holds them all."""
+
+Phase = Literal["pending", "queued", "draft", "verify", "target", "between", "ended"]
+
+
+@dataclass(slots=True)
+class Span:
+    """One stage of a turn over time, in run seconds; `end` is None while it runs."""
+
+    stage: ev.Stage
+    start: float
+    end: float | None = None
+
+
+@dataclass(slots=True)
+class Step:
+    """Text that one model wrote in one turn. `discarded`: rejected under `rewrite`, not part of the chain."""
+
+    turn: int
+    role: ev.Role
+    text: str = ""
+    tokens: int = 0
+    complete: bool = False
+    discarded: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """One draft → verify → (take-over) round."""
+
+    verdict: ev.VerdictReached | None = None
+    spans: list[Span] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SampleState:
+    """One reasoning chain."""
+
+    index: int
+    phase: Phase = "pending"
+    queued_for: ev.Stage | None = None
+    turns: list[Turn] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    draft_tokens: int = 0
+    target_tokens: int = 0
+    accepted: int = 0
+    taken_over: int = 0
+    unverifiable: int = 0
+    end: ev.SampleEnd | None = None
+    answer: str | None = None
+    correct: bool | None = None
+    message: str = ""
+    started_at: float | None = None
+    ended_at: float | None = None
+    touched: int = 0
+
+    @property
+    def decisions(self) -> int:
+        """Verdicts so far."""
+        return self.accepted + self.taken_over + self.unverifiable
+
+    @property
+    def last_verdict(self) -> ev.VerdictReached | None:
+        """The newest verdict of this chain."""
+        return next((turn.verdict for turn in reversed(self.turns) if turn.verdict), None)
+
+    @property
+    def text(self) -> str:
+        """The chain as it stands: all steps that were not discarded, joined by nothing."""
+        return "".join(step.text for step in self.steps if not step.discarded)
+
+
+@dataclass(slots=True)
+class ProblemState:
+    """One problem and its samples."""
+
+    index: int
+    id: str
+    question: str
+    gold: str | None
+    family: str
+    samples: list[SampleState]
+    tally: tuple[tuple[str, int], ...] = ()
+    voted: int = 0
+    ended: int = 0
+    finished: bool = False
+    answer: str | None = None
+    tied: bool = False
+    correct: bool | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    touched: int = 0
+
+
+@dataclass(slots=True)
+class TurnRate:
+    """Decisions of one turn over all samples."""
+
+    decisions: int = 0
+    taken_over: int = 0
+    """Unverifiable steps are taken over and count here as well."""
+
+    @property
+    def realised(self) -> float | None:
+        """Realised take-over rate, None before the first decision."""
+        return self.taken_over / self.decisions if self.decisions else None
+
+
+@dataclass(slots=True)
+class Decision:
+    """A verdict and when it was reached."""
+
+    seq: int
+    at: float
+    verdict: ev.VerdictReached
+
+
+@dataclass(slots=True)
+class LogLine:
+    """One line for a person. `level` is a word, so that it reads without colour."""
+
+    seq: int
+    at: float
+    level: Literal["info", "accept", "take-over", "answer", "warning", "error"]
+    message: str
+    problem: int | None = None
+    sample: int | None = None
+
+
+@dataclass(slots=True)
+class ServerState:
+    """What is known of one of the two servers."""
+
+    lost: str = ""
+    """Why it does not answer; empty while it does."""
+    reading: ServerReading | None = None
+    read_at: float | None = None
+
+
+class RunState:
+    """Everything that the screens and the reports need, folded from events in order."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.now = 0.0
+        """Run time of the last event folded, seconds."""
+        self.run: ev.RunStarted | None = None
+        self.paused = False
+        self.finished: ev.RunFinished | None = None
+        self.problems: list[ProblemState] = []
+        self.overall = TurnRate()
+        self.by_turn: list[TurnRate] = []
+        self.unverifiable = 0
+        self.decisions: deque[Decision] = deque(maxlen=RECENT_DECISIONS)
+        self.draft_tokens = 0
+        self.target_tokens = 0
+        self.verified_tokens = 0
+        self.rates = RateMeter()
+        self.samples_started = 0
+        self.samples_ended = 0
+        self.samples_failed = 0
+        self.collected: list[float] = []
+        """PPL of every usable score that `atts calibrate` collected."""
+        self.retries = 0
+        self.first_token_at: float | None = None
+        self.servers: dict[ev.Role, ServerState] = {"draft": ServerState(), "target": ServerState()}
+        self.gpus: tuple[GpuReading, ...] = ()
+        self.gpus_unavailable = ""
+        self.gpus_read_at: float | None = None
+        self.warnings: list[str] = []
+        self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
+        self.last_take_over: tuple[int, int] | None = None
+        """Problem and sample of the newest take-over."""
+
+    def fold(self, stamps: Iterable[ev.Stamped]) -> "RunState":
+        """Apply events in order; returns itself."""
+        for stamped in stamps:
+            self.apply(stamped)
+        return self
+
+    @property
+    def samples_total(self) -> int:
+        """Samples of all problems added so far."""
+        return sum(len(problem.samples) for problem in self.problems)
+
+    @property
+    def progress(self) -> float:
+        """Share of the turns allowed that are done, 0 to 1; a sample that ended counts whole."""
+        total = self.samples_total
+        if not total or self.run is None:
+            return 0.0
+        done = float(self.samples_ended)
+        for problem in self.problems:
+            if not problem.finished:
+                for sample in problem.samples:
+                    if sample.end is None and sample.turns:
+                        done += (len(sample.turns) - 1) / self.run.turns
+        return done / total
+
+    def sample(self, problem: int, sample: int) -> SampleState:
+        """The sample of these indices. Raises IndexError where no such event came."""
+        return self.problems[problem].samples[sample]
+
+    # One method an event below; the tables at the end pick it.
+
+    def apply(self, stamped: ev.Stamped) -> None:
+        """Fold one event."""
+        self.seq = stamped.seq
+        self.now = stamped.at
+        _APPLY[type(stamped.event)](self, stamped.event)
+
+    def _run_started(self, event: ev.RunStarted) -> None:
+        self.run = event
+        self._say("info", f"{event.strategy} started: {event.samples} samples a problem, {event.turns} turns")
+
+    def _run_paused(self, _: ev.RunPaused) -> None:
+        self.paused = True
+        self._say("info", "paused: requests under way finish, no new ones leave")
+
+    def _run_resumed(self, _: ev.RunResumed) -> None:
+        self.paused = False
+        self._say("info", "resumed")
+
+    def _run_finished(self, event: ev.RunFinished) -> None:
+        self.finished = event
+        self._say(
+            "error" if event.end == "failed" else "info",
+            f"run {event.end}" + (f": {event.message}" if event.message else ""),
+        )
+
+    def _problem_added(self, event: ev.ProblemAdded) -> None:
+        count = self.run.samples if self.run else 0
+        self.problems.append(
+            ProblemState(
+                event.problem,
+                event.id,
+                event.question,
+                event.gold,
+                event.family,
+                [SampleState(k) for k in range(count)],
+                touched=self.seq,
+            )
+        )
+
+    def _problem_finished(self, event: ev.ProblemFinished) -> None:
+        problem = self.problems[event.problem]
+        problem.finished, problem.finished_at = True, self.now
+        problem.answer, problem.tied, problem.correct = event.answer, event.tied, event.correct
+        problem.touched = self.seq
+        mark = {True: " ✓", False: f" ✗ (gold {problem.gold})", None: ""}[event.correct]
+        said = "no answer" if event.answer is None else f"answer {event.answer}{mark}"
+        self._say("answer", f"problem {problem.id}: {said}" + (", tied" if event.tied else ""), event.problem)
+
+    def _sample_started(self, event: ev.SampleStarted) -> None:
+        sample = self._touch(event.problem, event.sample)
+        sample.phase, sample.started_at = "between", self.now
+        self.samples_started += 1
+        problem = self.problems[event.problem]
+        if problem.started_at is None:
+            problem.started_at = self.now
+
+    def _sample_finished(self, event: ev.SampleFinished) -> None:
+        sample = self._touch(event.problem, event.sample)
+        sample.phase, sample.ended_at = "ended", self.now
+        sample.end, sample.answer, sample.correct = event.end, event.answer, event.correct
+        sample.message = event.message
+        if sample.turns and sample.turns[-1].spans and sample.turns[-1].spans[-1].end is None:
+            sample.turns[-1].spans[-1].end = self.now
+        self.samples_ended += 1
+        if event.end == "failed":
+            self.samples_failed += 1
+            self._say("error", f"failed: {event.message}", event.problem, event.sample)
+        elif event.answer is None:
+            self._say("info", f"ended without an answer ({event.end})", event.problem, event.sample)
+
+    def _stage_queued(self, event: ev.StageQueued) -> None:
+        sample = self._touch(event.problem, event.sample)
+        self._turn(sample, event.turn)
+        sample.phase, sample.queued_for = "queued", event.stage
+
+    def _draft_started(self, event: ev.DraftStarted) -> None:
+        sample = self._begin(event.problem, event.sample, event.turn, "draft")
+        sample.steps.append(Step(event.turn, "draft"))
+
+    def _tokens_streamed(self, event: ev.TokensStreamed) -> None:
+        sample = self._touch(event.problem, event.sample)
+        step = sample.steps[-1]
+        if event.retracted:
+            step.text = step.text[: len(step.text) - event.retracted]
+        step.text += event.text
+        self._count(sample, step, event.tokens)
+        if self.first_token_at is None:
+            self.first_token_at = self.now
+
+    def _draft_finished(self, event: ev.DraftFinished) -> None:
+        self._complete(event, "between")
+
+    def _verification_started(self, event: ev.VerificationStarted) -> None:
+        self._begin(event.problem, event.sample, event.turn, "verify")
+        self.verified_tokens += event.tokens
+        self.rates.add("verify", self.now, event.tokens)
+
+    def _verdict_reached(self, event: ev.VerdictReached) -> None:
+        sample = self._touch(event.problem, event.sample)
+        turn = self._turn(sample, event.turn)
+        turn.verdict = event
+        self._end_span(turn)
+        sample.phase = "between"
+        while len(self.by_turn) <= event.turn:
+            self.by_turn.append(TurnRate())
+        taken = event.verdict != "accept"
+        for rate in (self.overall, self.by_turn[event.turn]):
+            rate.decisions += 1
+            rate.taken_over += taken
+        match event.verdict:
+            case "accept":
+                sample.accepted += 1
+            case "take-over":
+                sample.taken_over += 1
+            case "unverifiable":
+                sample.unverifiable += 1
+                self.unverifiable += 1
+        self.decisions.append(Decision(self.seq, self.now, event))
+        if taken:
+            self.last_take_over = (event.problem, event.sample)
+            self._say("take-over", verdict_in_words(event), event.problem, event.sample)
+        else:
+            self._say("accept", verdict_in_words(event), event.problem, event.sample)
+
+    def _take_over_started(self, event: ev.TakeOverStarted) -> None:
+        sample = self._begin(event.problem, event.sample, event.turn, "target")
+        if event.variant == "rewrite":
+            for step in sample.steps:
+                if step.turn == event.turn and step.role == "draft":
+                    step.discarded = True
+        sample.steps.append(Step(event.turn, "target"))
+
+    def _take_over_finished(self, event: ev.TakeOverFinished) -> None:
+        self._complete(event, "between")
+
+    def _answer_found(self, event: ev.AnswerFound) -> None:
+        self._touch(event.problem, event.sample).answer = event.answer
+        self._say("answer", f"answer {event.answer}", event.problem, event.sample)
+
+    def _vote_changed(self, event: ev.VoteChanged) -> None:
+        problem = self.problems[event.problem]
+        problem.tally, problem.voted, problem.ended = event.tally, event.voted, event.ended
+        problem.touched = self.seq
+
+    def _score_collected(self, event: ev.ScoreCollected) -> None:
+        sample = self._touch(event.problem, event.sample)
+        self._end_span(self._turn(sample, event.turn))
+        sample.phase = "between"
+        if event.ppl is not None:
+            self.collected.append(event.ppl)
+
+    def _request_retried(self, event: ev.RequestRetried) -> None:
+        self.retries += 1
+        self._say(
+            "warning",
+            f"{event.stage} request failed, attempt {event.attempt} in {event.delay:.1f} s: {event.message}",
+            event.problem,
+            event.sample,
+        )
+
+    def _server_lost(self, event: ev.ServerLost) -> None:
+        self.servers[event.role].lost = event.message
+        self._say("error", f"{event.role} server lost: {event.message}")
+
+    def _server_found(self, event: ev.ServerFound) -> None:
+        self.servers[event.role].lost = ""
+        self._say("info", f"{event.role} server answers again")
+
+    def _server_read(self, event: ev.ServerRead) -> None:
+        server = self.servers[event.role]
+        server.reading, server.read_at = event.reading, self.now
+
+    def _gpus_read(self, event: ev.GpusRead) -> None:
+        self.gpus, self.gpus_unavailable, self.gpus_read_at = event.gpus, event.unavailable, self.now
+
+    def _warned(self, event: ev.Warned) -> None:
+        self.warnings.append(event.message)
+        self._say("warning", event.message)
+
+    def _touch(self, problem: int, sample: int) -> SampleState:
+        state = self.problems[problem].samples[sample]
+        state.touched = self.seq
+        return state
+
+    def _turn(self, sample: SampleState, turn: int) -> Turn:
+        while len(sample.turns) <= turn:
+            sample.turns.append(Turn())
+        return sample.turns[turn]
+
+    def _begin(self, problem: int, index: int, turn: int, stage: ev.Stage) -> SampleState:
+        sample = self._touch(problem, index)
+        sample.phase, sample.queued_for = stage, None
+        self._turn(sample, turn).spans.append(Span(stage, self.now))
+        return sample
+
+    def _end_span(self, turn: Turn) -> None:
+        if turn.spans and turn.spans[-1].end is None:
+            turn.spans[-1].end = self.now
+
+    def _complete(self, event: ev.DraftFinished | ev.TakeOverFinished, phase: Phase) -> None:
+        sample = self._touch(event.problem, event.sample)
+        step = sample.steps[-1]
+        step.text, step.complete = event.text, True
+        self._count(sample, step, event.tokens - step.tokens)
+        self._end_span(self._turn(sample, event.turn))
+        sample.phase = phase
+
+    def _count(self, sample: SampleState, step: Step, tokens: int) -> None:
+        step.tokens += tokens
+        if step.role == "draft":
+            sample.draft_tokens += tokens
+            self.draft_tokens += tokens
+        else:
+            sample.target_tokens += tokens
+            self.target_tokens += tokens
+        self.rates.add(step.role, self.now, tokens)
+
+    def _say(
+        self,
+        level: Literal["info", "accept", "take-over", "answer", "warning", "error"],
+        message: str,
+        problem: int | None = None,
+        sample: int | None = None,
+    ) -> None:
+        self.log.append(LogLine(self.seq, self.now, level, message, problem, sample))
+
+
+def verdict_in_words(verdict: ev.VerdictReached) -> str:
+    """One clause that explains a verdict to somebody who has never seen one."""
+    where = f"turn {verdict.turn + 1}"
+    if verdict.verdict == "unverifiable":
+        return f"{where}: nothing to verify in the draft's step → target takes over"
+    reference = verdict.rule == "reference"
+    name = "percentile" if reference else "p"
+    if verdict.verdict == "accept":
+        sign, outcome = "<" if reference else "≤", "accept"
+    else:
+        sign, outcome = "≥" if reference else ">", "target takes over"
+    return f"{where}: PPL {verdict.ppl:.3f}, {name} {verdict.p:.2f} {sign} {verdict.alpha:.2f} → {outcome}"
+
+
+_APPLY: dict[type[ev.AnyEvent], Callable[[RunState, Any], None]] = {
+    ev.RunStarted: RunState._run_started,
+    ev.RunPaused: RunState._run_paused,
+    ev.RunResumed: RunState._run_resumed,
+    ev.RunFinished: RunState._run_finished,
+    ev.ProblemAdded: RunState._problem_added,
+    ev.ProblemFinished: RunState._problem_finished,
+    ev.SampleStarted: RunState._sample_started,
+    ev.SampleFinished: RunState._sample_finished,
+    ev.StageQueued: RunState._stage_queued,
+    ev.DraftStarted: RunState._draft_started,
+    ev.TokensStreamed: RunState._tokens_streamed,
+    ev.DraftFinished: RunState._draft_finished,
+    ev.VerificationStarted: RunState._verification_started,
+    ev.VerdictReached: RunState._verdict_reached,
+    ev.TakeOverStarted: RunState._take_over_started,
+    ev.TakeOverFinished: RunState._take_over_finished,
+    ev.AnswerFound: RunState._answer_found,
+    ev.VoteChanged: RunState._vote_changed,
+    ev.ScoreCollected: RunState._score_collected,
+    ev.RequestRetried: RunState._request_retried,
+    ev.ServerLost: RunState._server_lost,
+    ev.ServerFound: RunState._server_found,
+    ev.ServerRead: RunState._server_read,
+    ev.GpusRead: RunState._gpus_read,
+    ev.Warned: RunState._warned,
+}

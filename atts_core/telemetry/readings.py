@@ -1,0 +1,36 @@
+"""What a GPU or a server said about itself at one moment. Every field that a source could not give is None."""
+
+import msgspec
+
+
+class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU of this machine."""
+
+    index: int
+    name: str
+    memory_used: int | None = None
+    """Bytes."""
+    memory_total: int | None = None
+    """Bytes."""
+    memory_by_role: dict[str, int] = {}
+    """Bytes held by the processes of the draft and the target server, where they could be told apart."""
+    utilisation: float | None = None
+    """0 to 1, sampled by the driver over its own window: memory is the number to trust."""
+    power: float | None = None
+    """Watts."""
+    temperature: float | None = None
+    """Degrees Celsius."""
+
+
+class ServerReading(msgspec.Struct, frozen=True, kw_only=True):
+    """Metrics of one server."""
+
+    running: int | None = None
+    queued: int | None = None
+    cache_usage: float | None = None
+    """Share of the KV cache in use, 0 to 1."""
+    cache_hit_rate: float | None = None
+    generation_throughput: float | None = None
+    """Tokens per second, as the server counts them."""
+    unavailable: str = ""
+    """Why there are no metrics and what would give them; empty where there are."""
