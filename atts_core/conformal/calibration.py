@@ -70,7 +70,8 @@ class Calibration:
         """The scores of one problem, all turns; empty where it was never calibrated."""
         if problem not in self.problems:
             return np.empty(0)
-        return self.ppl[self.problem == self.problems.index(problem)]
+        own: NDArray[np.float64] = self.ppl[self.problem == self.problems.index(problem)]
+        return own
 
     def select(self, keep: NDArray[np.bool_]) -> "Calibration":
         """The scores where `keep` (shape (N,)) is true; the problems keep their ids."""

@@ -118,7 +118,8 @@ class Decider:
         """The verdict on one step of `problem` at `turn` (from 0) with perplexity `ppl` (None: not verified).
 
         `u`: uniform on (0, 1], needed where the settings say `smoothed` and unused elsewhere.
-        SettingsError for a problem that a per-problem mode has no scores of; ValueError for a missing or impossible `u`.
+        SettingsError for a problem that a per-problem mode has no scores of; ValueError for a missing or
+        impossible `u`.
         """
         settings = self.settings
         if settings.smoothed and (u is None or not 0 < u <= 1):

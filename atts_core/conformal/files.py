@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import atts_core
+from atts_core.conformal.authors_files import AUTHORS_SAMPLES, load_authors_file
 from atts_core.conformal.calibration import MOST_SCORES, Calibration
 from atts_core.conformal.identity import Identity
 from atts_core.conformal.npy import read_data, read_header, replacing
@@ -57,8 +58,13 @@ def save_calibration(calibration: Calibration, path: Path, *, overwrite: bool = 
         np.savez_compressed(file, **members)  # type: ignore[arg-type]  # numpy types its keywords as one flag
 
 
-def load_calibration(path: Path) -> Calibration:
-    """Reads our file. SettingsError, one sentence, for a missing, truncated, altered or foreign one."""
+def load_calibration(path: Path, samples: int = AUTHORS_SAMPLES) -> Calibration:
+    """Reads our file, or one of the authors' .npy files (of `samples` a question, where it is flat).
+
+    SettingsError, one sentence, for a missing, truncated, altered or foreign file.
+    """
+    if path.is_file() and _begins(path, b"\x93NUMPY"):
+        return load_authors_file(path, samples)
     foreign = f"{path} is no calibration file of atts; make one with `atts calibrate`."
     try:
         with zipfile.ZipFile(path) as archive:
@@ -72,7 +78,7 @@ def load_calibration(path: Path) -> Calibration:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-        if _begins_as_zip(path):
+        if _begins(path, b"PK\x03\x04"):
             raise SettingsError(f"{path} is damaged or cut off; copy it again, or calibrate again.") from None
         raise SettingsError(foreign) from None
     try:
@@ -123,6 +129,9 @@ def _member(archive: zipfile.ZipFile, name: str, most: int, path: Path) -> NDArr
     return array
 
 
-def _begins_as_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+def _begins(path: Path, magic: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror or error}.") from None

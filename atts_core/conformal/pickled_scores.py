@@ -42,11 +42,12 @@ _NAMES = {
     f"numpy{core}.multiarray {name}": name
     for core in (".core", "._core")
     for name in ("_reconstruct", "scalar")
-} | {"numpy ndarray": "ndarray", "numpy dtype": "dtype"}
+} | {"numpy ndarray": "ndarray", "numpy dtype": "dtype", "_codecs encode": "encode"}
 _PUSHES = frozenset(
-    ["BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1", "LONG4", "BINFLOAT", "FLOAT"]
-    + ["BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINSTRING", "SHORT_BINSTRING", "STRING"]
-    + ["BINBYTES", "SHORT_BINBYTES", "BINBYTES8"]
+    f"{prefix}{kind}{size}"
+    for prefix in ("", "BIN", "SHORT_BIN")
+    for kind in ("INT", "LONG", "FLOAT", "UNICODE", "STRING", "BYTES")
+    for size in ("", "1", "2", "4", "8")
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -167,9 +168,13 @@ def _plain(value: object) -> object:
         return value
     if value.function == "scalar":
         kind, data = value.arguments
-        return struct.unpack(_struct_of(kind), _expect(data, bytes))[0]
+        return struct.unpack(_struct_of(kind), _expect(_plain(data), bytes))[0]
+    if value.function == "encode":
+        # How protocols 0 to 2 write bytes: as text whose characters are the bytes.
+        return _expect(value.arguments[0], str).encode("latin-1")
     if value.function == "_reconstruct":
         _, shape, kind, _, content = _expect(value.state, tuple)
+        content = _plain(content)
         if isinstance(content, bytes):
             code = _struct_of(kind)
             count = math.prod(_expect(shape, tuple))

@@ -15,7 +15,7 @@ from atts_core.errors import SettingsError
 
 
 class ScoreSet(Protocol):
-    """What a decider asks of a set. The scale divides a PPL before it is ranked (1 where nothing is centred)."""
+    """What a decider asks of a set. A PPL is divided by the scale and then ranked."""
 
     def scores(self, problem: str, turn: int) -> SortedScores:
         """The scores that a step of `problem` at `turn` is ranked against."""
@@ -61,8 +61,8 @@ class ConditionalSet:
 class TurnSet:
     """Scores by turn (Mondrian categories), which may grow.
 
-    A turn with fewer than `smallest` scores is ranked together with the next turns until they have as many; the
-    last ones, and turns beyond any seen, with the previous. This looks at counts only, never at scores, so
+    A turn with fewer than `smallest` scores is ranked together with the next ones until they have as many;
+    the last ones, and turns beyond any seen, with the previous. This looks at counts only, never at scores, so
     that the p-values stay valid within every category. With a `window`, a turn keeps its newest scores only.
     """
 
@@ -116,8 +116,8 @@ class TurnSet:
             group.remove(own[0])
         own.append(score)
         group.add(score)
-        # Only a turn that reaches the smallest size can end a category, so only then may the cut change; and a
-        # turn that is still below it always counts towards one, which another of its scores may complete.
+        # A turn of the smallest size ends a category by itself, now and after every further score; below it,
+        # each score may be the one that completes a category.
         if len(own) <= self._smallest:
             self._regroup()
 
@@ -159,8 +159,8 @@ class CentredSet:
 
     A calibration score is divided by the geometric mean of the OTHER samples of its problem (m - 1 of them),
     a new step by that of the first m - 1 calibration samples of its problem: the two are then alike in
-    distribution, where one problem's samples are exchangeable. The quotients are ranked by turn. Needs at least
-    two samples at turn 0 of every problem: SettingsError otherwise.
+    distribution, where one problem's samples are exchangeable. The quotients are ranked by turn. Needs at
+    least two samples at turn 0 of every problem: SettingsError otherwise.
     """
 
     def __init__(self, calibration: Calibration) -> None:
@@ -176,8 +176,8 @@ class CentredSet:
             samples, own = calibration.sample[first], logs[first]
             if len(np.unique(samples)) < 2:
                 raise SettingsError(
-                    f"{calibration.source} holds fewer than two samples at turn 0 of problem {name}, which mode"
-                    " centred cannot centre; calibrate with at least 2 samples a problem."
+                    f"{calibration.source} holds fewer than two samples at turn 0 of problem {name}, which"
+                    " mode centred cannot centre; calibrate with at least 2 samples a problem."
                 )
             self._scales[name] = float(np.exp(own[samples != samples.max()].mean()))
             for sample in np.unique(calibration.sample[mine]):

@@ -26,9 +26,9 @@ class ConformalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     At most one of `alpha` (threshold on p), `takeover_rate` (rho = 1 - alpha) and `budget` (B expected
     take-overs of `samples` m a round, rho = B / m); none means a take-over rate of 0.4.
 
-    `adapt`: adaptive conformal inference, with `one` alpha or one `per-turn`; None is `one` in online mode and
-    `off` in the others. `gamma`: its step. `window`: online sets keep the newest so many scores of a turn.
-    `smoothed`: ties, and a step's own place, are split by a random number that the caller gives and records.
+    `adapt`: adaptive conformal inference, with `one` alpha or one `per-turn`; None is `one` in online mode
+    and `off` in the others. `gamma`: its step. `window`: an online set keeps so many scores of a turn.
+    `smoothed`: ties, and a step's own place, are split by a recorded random number that the caller gives.
     """
 
     mode: Mode = "online"
@@ -42,7 +42,7 @@ class ConformalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     window: int | None = None
     smoothed: bool = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: PLR0912 - one check a setting
         for name, value, allowed in (
             ("mode", self.mode, get_args(Mode)),
             ("rule", self.rule, get_args(Rule)),
@@ -71,8 +71,8 @@ class ConformalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 )
             if not 0 < self.budget < self.samples:
                 raise SettingsError(
-                    f"The budget is {self.budget:g} of {self.samples} samples; it must be more than 0 and less"
-                    f" than {self.samples}."
+                    f"The budget is {self.budget:g} of {self.samples} samples; it must be more than 0 and"
+                    f" less than {self.samples}."
                 )
         if not 0 < self.gamma <= 1:
             raise SettingsError(f"gamma is {self.gamma:g}; the step of an adaptive alpha lies in (0, 1].")
@@ -82,8 +82,8 @@ class ConformalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise SettingsError(f"A window slides over online scores; the mode is {self.mode}.")
         if self.rule == "reference" and (self.mode == "online" or self.adaptation != "off" or self.smoothed):
             raise SettingsError(
-                "The reference rule is the authors': a fixed threshold on a stored set. It goes with the modes"
-                " marginal, conditional, per-turn and centred, without adaptation and without smoothing."
+                "The reference rule is the authors': a fixed threshold on a stored set. It goes with the"
+                " modes marginal, conditional, per-turn and centred, without adapting alpha and without smoothing."
             )
 
     @property
