@@ -1,0 +1,491 @@
+"""The client of one SGLang server, 0.4.3.post4 or later, of a router, or of the embedded pair.
+
+It sends nothing that was not checked (`requests`), believes nothing that was not checked (`answers`), and
+raises nothing but `errors.ServerError` and `SettingsError`.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import httpx2
+import msgspec
+
+from atts_core.errors import SettingsError
+from atts_core.events import Role
+from atts_core.serving.address import server_headers, server_url
+from atts_core.serving.answers import (
+    EventSplitter,
+    GenerateUpdate,
+    Generation,
+    StepScore,
+    StreamReader,
+    Unusable,
+    generation,
+    step_score,
+)
+from atts_core.serving.connection import DirectTransport, Patience, Unanswered
+from atts_core.serving.errors import BadAnswer, NotSGLang, ServerError, StreamCut
+from atts_core.serving.failures import aborted, refusal, stream_refusal, transport_error
+from atts_core.serving.requests import Checker, GenerateRequest, new_rid
+from atts_core.serving.retries import Retries, Retry, safe_to_repeat
+from atts_core.serving.server_info import ServerInfo, read_server
+
+LARGEST_ANSWER: Final = 64 << 20
+"""Bytes of an answer that is not streamed. Scoring 131,072 tokens is about 5 MB."""
+
+_CONTROL_CONNECTIONS: Final = 4
+"""Sockets beyond the concurrency, so that health, metrics and aborts never wait behind generations."""
+
+_DRAIN_SECONDS: Final = 1.0
+"""How long the end of a finished stream may take before its connection is given up instead of kept."""
+
+_ONCE: Final = Retries(attempts=1)
+
+T = TypeVar("T")
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. None is infinite: a server whose scheduler died accepts requests and never answers."""
+
+    connect: float = 5.0
+    first_token: float = 120.0
+    """From sending to the first token: queueing and prefill."""
+    between_tokens: float = 60.0
+    total: float = 1800.0
+    """One attempt of a request, from sending to the end."""
+    control: float = 10.0
+    """Requests that ask the server about itself."""
+
+
+class SGLangClient:
+    """One server. Use it as a context, or call `connect` and `close`.
+
+    `connections` is the number of generations and scorings in flight; more wait their turn. `api_key` is
+    sent as `Authorization: Bearer`. `tls` is for https URLs (default: the system's certificates). `retries`
+    is None where the caller repeats failed requests itself, as the engine does to show it. Proxies of the
+    environment are not used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        role: Role,
+        connections: int = 64,
+        timeouts: Timeouts | None = None,
+        retries: Retries | None = None,
+        api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Raises `SettingsError` on a URL or key that cannot be one."""
+        base = server_url(url, role)
+        self.role: Role = role
+        self.url = str(base.copy_with(userinfo=b"")).rstrip("/")
+        self.timeouts = timeouts or Timeouts()
+        self._retries = retries or _ONCE
+        self._info: ServerInfo | None = None
+        self._checker: Checker | None = None
+        self._vocab_size: int | None = None
+        self._places = asyncio.Semaphore(connections)
+        self._aborted: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        if base.scheme == "https" and tls is None:
+            tls = httpx2.create_ssl_context()
+        self._transport = DirectTransport(connections=connections + _CONTROL_CONNECTIONS, tls=tls)
+        self._http = httpx2.AsyncClient(
+            base_url=base,
+            transport=self._transport,
+            headers=server_headers(api_key, role),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection; requests under way end in an error, and the server stops on them."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._http.aclose()
+
+    # the server itself
+
+    @property
+    def info(self) -> ServerInfo:
+        """What `connect` found. Raises `RuntimeError` before."""
+        if self._info is None:
+            raise RuntimeError("connect() comes first")
+        return self._info
+
+    async def connect(self) -> ServerInfo:
+        """Finds out what the server is. Sends no generation.
+
+        Raises:
+            ServerUnreachable, ServerTimeout: nothing answers. KeyRefused: it wants another key.
+            NotSGLang: something else answers. Each ends the command with status 2: nothing has begun.
+        """
+        try:
+            server = await self._about("/get_server_info", "/server_info")
+            model = await self._about("/get_model_info", "/model_info")
+            models = await self._about("/v1/models")
+            info = read_server(role=self.role, url=self.url, server=server, model=model, models=models)
+        except BadAnswer as error:
+            raise NotSGLang(
+                f"what answers at {self.url} is not an SGLang server ({error}): give the address of the "
+                f"{self.role} server with --{self.role}",
+                role=self.role,
+                url=self.url,
+            ) from error
+        except ServerError as error:
+            error.exit_status = SettingsError.exit_status
+            raise
+        self._info = info
+        self.use_vocabulary(info.vocab_size)
+        return info
+
+    def use_vocabulary(self, size: int | None) -> None:
+        """Tells the size of the tokenizer's vocabulary, in tokens; call it after `connect`.
+
+        SGLang servers do not tell theirs and die of an id outside it, so nothing is sent before one is known.
+        """
+        known = [n for n in (size, self.info.vocab_size) if n is not None]
+        self._vocab_size = min(known, default=None)
+        bounds = msgspec.structs.replace(self.info.bounds, vocab_size=self._vocab_size)
+        self._checker = Checker(bounds, role=self.role, url=self.url)
+
+    def _ready(self) -> tuple[Checker, int]:
+        """The checker, and the size of the vocabulary (0 where unknown: the checker lets nothing pass)."""
+        if self._checker is None:
+            raise RuntimeError("connect() comes first")
+        return self._checker, self._vocab_size or 0
+
+    async def _about(self, *paths: str) -> bytes | None:
+        """The body of the first path that answers 200; None where all are unknown."""
+        for path in paths:
+            status, body = await self._control("GET", path)
+            if status == 200:
+                return body
+            if status not in (404, 405):
+                raise refusal(status, body, role=self.role, url=self.url)
+        return None
+
+    async def _control(
+        self, method: str, path: str, *, content: bytes = b"", seconds: float | None = None
+    ) -> tuple[int, bytes]:
+        limit = self.timeouts.control if seconds is None else seconds
+        patience = Patience(connect=self.timeouts.connect, first=limit, between=limit, total=limit)
+        with self._named(patience):
+            async with self._sent(method, path, content, patience) as response:
+                return response.status_code, await self._whole(response)
+
+    async def alive(self) -> bool:
+        """GET /health: whether the HTTP process lives. A server whose scheduler died still says yes."""
+        try:
+            status, _ = await self._control("GET", "/health")
+        except ServerError:
+            return False
+        return status == 200
+
+    async def works(self, seconds: float = 25.0) -> bool:
+        """GET /health_generate: whether it generates a token. It takes a second at least."""
+        try:
+            status, _ = await self._control("GET", "/health_generate", seconds=seconds)
+        except ServerError:
+            return False
+        return status == 200
+
+    async def metrics_text(self) -> str | None:
+        """GET /metrics; None where the server was started without `--enable-metrics`."""
+        status, body = await self._control("GET", "/metrics")
+        if status == 200:
+            return body.decode("utf-8", "replace")
+        if status == 404:
+            return None
+        raise refusal(status, body, role=self.role, url=self.url)
+
+    async def abort(self, rid: str) -> None:
+        """Stops a request of ours. Its stream ends with a `finish` of type `abort`.
+
+        Where the server has no /abort_request (0.4.3) this does nothing: leave the stream instead, which
+        closes its connection.
+        """
+        if rid and self.info.features.abort:
+            self._aborted.add(rid)
+            await self._control("POST", "/abort_request", content=msgspec.json.encode({"rid": rid}))
+
+    # generating and scoring
+
+    async def generate(
+        self, request: GenerateRequest, *, on_retry: Callable[[Retry], None] | None = None
+    ) -> AsyncIterator[GenerateUpdate]:
+        """Streams what the model writes; the last update, and only it, has `finish`.
+
+        Leaving the iteration early, or cancelling it, closes the connection and so frees the server. A failed
+        attempt is repeated only before its first update.
+
+        Raises:
+            InvalidRequest: it was not sent (`ContextFull`: it does not fit). RequestRefused, ServerBusy,
+            ServerFailed, ServerUnreachable, ServerTimeout, StreamCut, BadAnswer: see there.
+        """
+        async with self._places:
+            for attempt in range(1, self._retries.attempts + 1):
+                begun = False
+                try:
+                    async with contextlib.aclosing(self._stream(request, attempt)) as updates:
+                        async for update in updates:
+                            begun = True
+                            yield update
+                    return
+                except ServerError as error:
+                    again = safe_to_repeat(error, repeatable=self._repeatable(request))
+                    if begun or not again or attempt == self._retries.attempts:
+                        raise
+                    await self._back_off(attempt, error, on_retry)
+
+    async def complete(
+        self, request: GenerateRequest, *, on_retry: Callable[[Retry], None] | None = None
+    ) -> Generation:
+        """The same without streaming: the whole answer at once. Raises as `generate` does."""
+
+        async def attempt(number: int) -> Generation:
+            rid = _rid(request, number)
+            checker, vocab_size = self._ready()
+            body = await self._post(checker.generation(request, stream=False, rid=rid))
+            with self._checked():
+                whole = generation(
+                    body,
+                    prompt_tokens=len(request.input_ids),
+                    vocab_size=vocab_size,
+                    want_logprobs=request.logprobs,
+                )
+            if whole.finish.type == "abort" and rid not in self._aborted:
+                raise aborted(whole.finish, role=self.role, url=self.url)
+            return whole
+
+        return await self._persist(attempt, self._repeatable(request), on_retry)
+
+    async def score(
+        self,
+        prefix_ids: Sequence[int],
+        step_ids: Sequence[int],
+        *,
+        on_retry: Callable[[Retry], None] | None = None,
+    ) -> StepScore:
+        """Log-probabilities of exactly the tokens of a step, shape (len(step_ids),), from one prefill.
+
+        Raises as `generate` does.
+        """
+
+        async def attempt(_: int) -> StepScore:
+            checker, vocab_size = self._ready()
+            content = checker.scoring(prefix_ids, step_ids, rid=new_rid())
+            began = time.perf_counter()
+            body = await self._post(content)
+            seconds = time.perf_counter() - began
+            with self._checked():
+                return step_score(body, prefix_ids, step_ids, vocab_size=vocab_size, seconds=seconds)
+
+        return await self._persist(attempt, True, on_retry)
+
+    async def _stream(self, request: GenerateRequest, attempt: int) -> AsyncGenerator[GenerateUpdate, None]:
+        rid = _rid(request, attempt)
+        checker, vocab_size = self._ready()
+        content = checker.generation(request, stream=True, rid=rid)
+        limits = self.timeouts
+        patience = Patience(
+            connect=limits.connect,
+            first=limits.first_token,
+            between=limits.between_tokens,
+            total=limits.total,
+        )
+        features = self.info.features
+        reader = StreamReader(
+            prompt_tokens=len(request.input_ids),
+            vocab_size=vocab_size,
+            want_logprobs=request.logprobs,
+            incremental_text=features.incremental_text,
+            incremental_ids=features.incremental_ids,
+        )
+        ended = False
+        try:
+            with self._named(patience), self._checked():
+                async with self._sent("POST", "/generate", content, patience) as response:
+                    if response.status_code != 200:
+                        raise refusal(
+                            response.status_code, await self._whole(response), role=self.role, url=self.url
+                        )
+                    chunks = response.aiter_raw()
+                    async for update in self._updates(chunks, reader, rid):
+                        yield update
+                    ended = True
+                    with contextlib.suppress(TimeoutError, httpx2.TransportError):
+                        async with asyncio.timeout(_DRAIN_SECONDS):
+                            async for _ in chunks:
+                                pass
+        finally:
+            if not ended:
+                self._let_go(rid)
+
+    async def _updates(
+        self, chunks: AsyncIterator[bytes], reader: StreamReader, rid: str
+    ) -> AsyncIterator[GenerateUpdate]:
+        """Updates up to the end of the stream, which is complete only with a finish reason and [DONE]."""
+        splitter = EventSplitter()
+        skips = not self.info.features.incremental_text and not self.info.features.incremental_ids
+        last: GenerateUpdate | None = None
+        async for chunk in chunks:
+            events = splitter.feed(chunk)
+            if not events:
+                continue
+            done = events[-1] == b"[DONE]"
+            if done:
+                events.pop()
+            if skips:
+                del events[:-1]  # each event repeats the ones before it
+            for event in events:
+                update = reader.update(event)
+                if not isinstance(update, GenerateUpdate):
+                    raise stream_refusal(update, role=self.role, url=self.url)
+                if update.finish is not None:
+                    last = update
+                elif update.ids or update.text or update.retracted:
+                    yield update
+            if done:
+                break
+        else:
+            raise StreamCut(f"{self._it()} cut a stream short", role=self.role, url=self.url)
+        if last is None or last.finish is None:
+            raise StreamCut(f"{self._it()} ended a stream without a reason", role=self.role, url=self.url)
+        if last.finish.type == "abort" and rid not in self._aborted:
+            raise aborted(last.finish, role=self.role, url=self.url)
+        self._aborted.discard(rid)
+        yield last
+
+    def _let_go(self, rid: str) -> None:
+        """Tells the server at once that nobody waits any more; the closed connection tells it within 2 s."""
+        if not self.info.features.abort or self._http.is_closed:
+            return
+
+        async def tell() -> None:
+            with contextlib.suppress(ServerError):
+                await self.abort(rid)
+            self._aborted.discard(rid)
+
+        task = asyncio.get_running_loop().create_task(tell())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _post(self, content: bytes) -> bytes:
+        limits = self.timeouts
+        patience = Patience(
+            connect=limits.connect, first=limits.total, between=limits.between_tokens, total=limits.total
+        )
+        async with self._places:
+            with self._named(patience):
+                async with self._sent("POST", "/generate", content, patience) as response:
+                    body = await self._whole(response)
+                    if response.status_code != 200:
+                        raise refusal(response.status_code, body, role=self.role, url=self.url)
+                    return body
+
+    # attempts
+
+    async def _persist(
+        self,
+        attempt: Callable[[int], Awaitable[T]],
+        repeatable: bool,
+        on_retry: Callable[[Retry], None] | None,
+    ) -> T:
+        number = 1
+        while True:
+            try:
+                return await attempt(number)
+            except ServerError as error:
+                if number == self._retries.attempts or not safe_to_repeat(error, repeatable=repeatable):
+                    raise
+                await self._back_off(number, error, on_retry)
+            number += 1
+
+    async def _back_off(
+        self, attempt: int, error: ServerError, on_retry: Callable[[Retry], None] | None
+    ) -> None:
+        delay = self._retries.delay(attempt)
+        if on_retry is not None:
+            on_retry(Retry(attempt=attempt + 1, delay=delay, error=error))
+        await asyncio.sleep(delay)
+
+    def _repeatable(self, request: GenerateRequest) -> bool:
+        return request.sampling.greedy or (request.sampling.seed is not None and self.info.features.seeded)
+
+    # sending, and naming what goes wrong
+
+    @contextlib.asynccontextmanager
+    async def _sent(
+        self, method: str, path: str, content: bytes, patience: Patience
+    ) -> AsyncIterator[httpx2.Response]:
+        """The response to one request, its body not yet read; closed at the end."""
+        request = self._http.build_request(
+            method,
+            path,
+            content=content or None,
+            headers={"Content-Type": "application/json"} if content else None,
+            extensions={"patience": patience},
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+        except Unanswered as error:
+            # A kept connection that its server had closed meanwhile: the request was never read.
+            if not error.reused or patience.ran_out is not None:
+                raise
+            response = await self._http.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _whole(self, response: httpx2.Response) -> bytes:
+        pieces, size = [], 0
+        async for piece in response.aiter_raw():
+            size += len(piece)
+            if size > LARGEST_ANSWER:
+                raise self._bad(f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    @contextlib.contextmanager
+    def _named(self, patience: Patience) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.HTTPError as error:
+            raise transport_error(error, patience, role=self.role, url=self.url) from error
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        try:
+            yield
+        except Unusable as error:
+            raise self._bad(str(error)) from None
+
+    def _it(self) -> str:
+        return f"the {self.role} server at {self.url}"
+
+    def _bad(self, what: str) -> BadAnswer:
+        return BadAnswer(f"{self._it()} gave an unusable answer: {what}", role=self.role, url=self.url)
+
+
+def _rid(request: GenerateRequest, attempt: int) -> str:
+    """A new identity for every attempt but the first: the server may still hold the one before."""
+    return request.rid if request.rid and attempt == 1 else new_rid()
