@@ -8,7 +8,7 @@ chains of one problem from 0, `turn` the rounds of one chain from 0.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -54,8 +54,8 @@ class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
 
     mode: str
     rule: str
-    policy: str
-    """Such as `fixed alpha` or `adaptive alpha`."""
+    adaptation: str
+    """`off`, or adaptive with `one` alpha or one `per-turn`."""
     alpha: float
     nominal: float
     """Nominal take-over rate ρ = 1 − alpha."""
@@ -86,7 +86,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """Draft, target."""
     calibration: CalibrationCard | None
     """None where the run collects scores and decides nothing (`atts calibrate`)."""
-    settings: dict[str, str | int | float | bool | None]
+    settings: dict[str, Any]
 
 
 class RunPaused(Event, frozen=True, kw_only=True, tag=True):
@@ -185,6 +185,8 @@ class DraftFinished(Event, frozen=True, kw_only=True, tag=True):
     """The model ended its text (end-of-text token), rather than a step or a token limit."""
     seconds: float
     first_token_seconds: float
+    ids: tuple[int, ...] = ()
+    """The step's token ids, end-of-text left out: what a resumed run goes on from."""
 
 
 class VerificationStarted(Event, frozen=True, kw_only=True, tag=True):
@@ -241,6 +243,8 @@ class TakeOverFinished(Event, frozen=True, kw_only=True, tag=True):
     ended: bool
     seconds: float
     first_token_seconds: float
+    ids: tuple[int, ...] = ()
+    """The step's token ids, end-of-text left out: what a resumed run goes on from."""
 
 
 class AnswerFound(Event, frozen=True, kw_only=True, tag=True):
@@ -265,14 +269,14 @@ class VoteChanged(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ScoreCollected(Event, frozen=True, kw_only=True, tag=True):
-    """`atts calibrate` scored one step; nothing is decided."""
+    """Before a run without a calibration of its own: one first step of one problem was scored."""
 
-    problem: int
-    sample: int
-    turn: int
     ppl: float | None
-    tokens: int
-    seconds: float
+    draft_tokens: int
+    verified_tokens: int
+    collected: int
+    """Scores so far, this one included."""
+    total: int
 
 
 class RequestRetried(Event, frozen=True, kw_only=True, tag=True):

@@ -178,8 +178,8 @@ class RunState:
         self.samples_started = 0
         self.samples_ended = 0
         self.samples_failed = 0
-        self.collected: list[float] = []
-        """PPL of every usable score that `atts calibrate` collected."""
+        self.collecting: ev.ScoreCollected | None = None
+        """The newest score collected before the run, where it has no calibration of its own."""
         self.retries = 0
         self.first_token_at: float | None = None
         self.servers: dict[ev.Role, ServerState] = {"draft": ServerState(), "target": ServerState()}
@@ -367,11 +367,11 @@ class RunState:
         problem.touched = self.seq
 
     def _score_collected(self, event: ev.ScoreCollected) -> None:
-        sample = self._touch(event.problem, event.sample)
-        self._end_span(self._turn(sample, event.turn))
-        sample.phase = "between"
-        if event.ppl is not None:
-            self.collected.append(event.ppl)
+        self.collecting = event
+        self.draft_tokens += event.draft_tokens
+        self.verified_tokens += event.verified_tokens
+        self.rates.add("draft", self.now, event.draft_tokens)
+        self.rates.add("verify", self.now, event.verified_tokens)
 
     def _request_retried(self, event: ev.RequestRetried) -> None:
         self.retries += 1

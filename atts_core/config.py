@@ -1,0 +1,286 @@
+"""Settings: defaults < `atts.toml` < environment < command line.
+
+A layer is a `Given`: what somebody said, None where they said nothing. Layers are merged with the origin of
+every value kept, so that a message can name it. `resolve` fills what nobody said from the profile of the pair
+of models at hand (the embedded pair writes short steps and rewrites, servers write long ones and continue)
+and gives the complete, checked `Settings`.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+import platformdirs
+
+from atts_core.conformal.settings import DEFAULT_GAMMA, Adaptation, ConformalSettings, Mode, Rule
+from atts_core.errors import SettingsError
+
+T = TypeVar("T")
+
+TakeOver = Literal["continue", "rewrite"]
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One layer of settings. A field's name is its key in `atts.toml`, and with `ATTS_` its variable."""
+
+    draft: str | None = None
+    target: str | None = None
+    samples: int | None = None
+    turns: int | None = None
+    draft_tokens: int | None = None
+    target_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    alpha: float | None = None
+    takeover_rate: float | None = None
+    budget: float | None = None
+    calibration: str | None = None
+    mode: Mode | None = None
+    rule: Rule | None = None
+    adapt: Adaptation | None = None
+    gamma: float | None = None
+    window: int | None = None
+    smoothed: bool | None = None
+    takeover: TakeOver | None = None
+    seed: int | None = None
+    draft_concurrency: int | None = None
+    target_concurrency: int | None = None
+    strict: bool | None = None
+    fps: int | None = None
+    theme: str | None = None
+
+
+POLICIES = ("alpha", "takeover_rate", "budget")
+"""Three ways to say one thing: a layer gives at most one, and the nearest layer that gives one wins."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Complete, checked settings of one run."""
+
+    samples: int
+    turns: int
+    draft_tokens: int
+    """At most so many tokens a draft step (K_d)."""
+    target_tokens: int
+    """At most so many tokens a target step (K_t)."""
+    temperature: float
+    top_p: float
+    conformal: ConformalSettings
+    calibration: str | None
+    """A calibration file; None: the pair's own where it has one, else scores collected at the start."""
+    takeover: TakeOver
+    seed: int
+    draft_concurrency: int
+    target_concurrency: int
+    strict: bool
+    stop: tuple[str, ...]
+    """Strings that end a step besides its token limit."""
+    instruct: bool
+    """Whether the problem is wrapped in our instruction."""
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pair of models wants where nobody says otherwise."""
+
+    name: str
+    draft_tokens: int
+    target_tokens: int
+    takeover: TakeOver
+    mode: Mode
+    draft_concurrency: int
+    target_concurrency: int
+    stop: tuple[str, ...]
+    instruct: bool
+
+
+SERVERS = Profile(
+    name="servers",
+    draft_tokens=500,
+    target_tokens=500,
+    takeover="continue",
+    mode="online",
+    draft_concurrency=64,
+    target_concurrency=64,
+    stop=(),
+    instruct=True,
+)
+EMBEDDED = Profile(
+    name="embedded",
+    draft_tokens=96,
+    target_tokens=96,
+    takeover="rewrite",  # its small target cannot repair a wrong step that stays
+    mode="marginal",  # online sets depend on who ends first; a newcomer's first run should repeat exactly
+    draft_concurrency=16,
+    target_concurrency=16,
+    stop=("\n\n",),
+    instruct=False,
+)
+
+
+def said(field: str) -> str:
+    """How a setting is written on the command line."""
+    return "--" + field.replace("_", "-")
+
+
+def _at_least(low: int, why: str) -> Callable[[float], str | None]:
+    return lambda value: None if value >= low else f"must be at least {low}: {why}"
+
+
+_CHECKS: dict[str, Callable[[float], str | None]] = {
+    "samples": _at_least(1, "it is the number of chains for each problem"),
+    "turns": _at_least(1, "it is the number of draft → verify → take-over rounds of a chain"),
+    "draft_tokens": _at_least(1, "it is the length limit of a draft step"),
+    "target_tokens": _at_least(1, "it is the length limit of a target step"),
+    "temperature": lambda v: None if 0 <= v <= 10 else "must lie between 0 (greedy) and 10",
+    "top_p": lambda v: None if 0 < v <= 1 else "must lie above 0 and at most at 1",
+    "seed": lambda v: None if 0 <= v < 2**63 else "must lie between 0 and 2⁶³ − 1",
+    "draft_concurrency": _at_least(1, "it is how many requests may be under way at the draft server"),
+    "target_concurrency": _at_least(1, "it is how many requests may be under way at the target server"),
+    "fps": lambda v: None if 1 <= v <= 60 else "must lie between 1 and 60 frames a second",
+}
+
+
+class Layers:
+    """Settings as they were said, nearest layer last, with the origin of each."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, object] = {}
+        self._origins: dict[str, str] = {}
+
+    def add(self, given: Given, origin: Callable[[str], str]) -> "Layers":
+        """Lay one layer over the others; `origin` names a field's place for messages. Returns itself.
+
+        Raises:
+            SettingsError: a value is out of range, or one layer gives two of alpha, rate and budget.
+        """
+        values = {
+            name: value for name in given.__struct_fields__ if (value := getattr(given, name)) is not None
+        }
+        for name, value in values.items():
+            check = _CHECKS.get(name)
+            problem = check(value) if check else None
+            if problem:
+                raise SettingsError(f"{origin(name)} {value}: {_words(name)} {problem}.")
+        policies = [name for name in POLICIES if name in values]
+        if len(policies) > 1:
+            names = " and ".join(origin(name) for name in policies)
+            raise SettingsError(f"{names} say the same thing in different ways: give one of them.")
+        if policies:
+            for name in POLICIES:
+                self._values.pop(name, None)
+        for name, value in values.items():
+            self._values[name] = value
+            self._origins[name] = origin(name)
+        return self
+
+    def given(self) -> Given:
+        """All layers merged."""
+        return Given(**self._values)  # type: ignore[arg-type]  # each value came out of a Given
+
+    def origin(self, field: str) -> str:
+        """Where the value of a field was said; the option's name where it is a default."""
+        return self._origins.get(field, said(field))
+
+    def resolve(self, profile: Profile) -> Settings:
+        """Complete settings for a pair with this profile.
+
+        Raises:
+            SettingsError: conformal settings that cannot be, such as alpha 2 or a budget above the samples.
+        """
+        given = self.given()
+        samples = _or(given.samples, 16)
+        conformal = ConformalSettings(
+            mode=_or(given.mode, "marginal" if given.rule == "reference" else profile.mode),
+            rule=_or(given.rule, "conformal"),
+            alpha=given.alpha,
+            takeover_rate=given.takeover_rate,
+            budget=given.budget,
+            samples=samples,
+            adapt=given.adapt,
+            gamma=_or(given.gamma, DEFAULT_GAMMA),
+            window=given.window,
+            smoothed=_or(given.smoothed, False),
+        )
+        return Settings(
+            samples=samples,
+            turns=_or(given.turns, 15),
+            draft_tokens=_or(given.draft_tokens, profile.draft_tokens),
+            target_tokens=_or(given.target_tokens, profile.target_tokens),
+            temperature=_or(given.temperature, 0.8),
+            top_p=_or(given.top_p, 1.0),
+            conformal=conformal,
+            calibration=given.calibration,
+            takeover=_or(given.takeover, profile.takeover),
+            seed=_or(given.seed, 0),
+            draft_concurrency=_or(given.draft_concurrency, profile.draft_concurrency),
+            target_concurrency=_or(given.target_concurrency, profile.target_concurrency),
+            strict=_or(given.strict, False),
+            stop=profile.stop,
+            instruct=profile.instruct,
+        )
+
+
+def load(command_line: Given, environment: Mapping[str, str] = os.environ) -> Layers:
+    """All layers of this invocation.
+
+    Reads `ATTS_CONFIG`, or else `./atts.toml`, or else `atts.toml` in the user's configuration folder.
+
+    Raises:
+        SettingsError: a file cannot be read, a key is unknown, or a value is wrong; it names the place.
+    """
+    layers = Layers()
+    path = _config_path(environment)
+    if path is not None:
+        layers.add(_from_file(path), lambda name: f"{path}: {name} =")
+    layers.add(_from_environment(environment), lambda name: f"ATTS_{name.upper()}")
+    layers.add(command_line, said)
+    return layers
+
+
+def _config_path(environment: Mapping[str, str]) -> Path | None:
+    named = environment.get("ATTS_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"ATTS_CONFIG names {named}, but there is no such file.")
+        return Path(named)
+    for folder in (Path(), Path(platformdirs.user_config_dir("atts"))):
+        if (folder / "atts.toml").is_file():
+            return folder / "atts.toml"
+    return None
+
+
+def _from_file(path: Path) -> Given:
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Given)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} is not a text file in UTF-8.") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise SettingsError(
+            f"{path}: {str(error).replace(' - at `$.', ' at `').replace('`$`', 'the top')}."
+        ) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> Given:
+    said_there = {}
+    for name in Given.__struct_fields__:
+        value = environment.get(f"ATTS_{name.upper()}")
+        if value:
+            said_there[name] = value
+    try:
+        return msgspec.convert(said_there, Given, strict=False)
+    except msgspec.ValidationError as error:
+        wanted, _, place = str(error).partition(" - at `$.")
+        field = place.rstrip("`")
+        raise SettingsError(f"ATTS_{field.upper()}={said_there.get(field, '')}: {wanted}.") from None
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value
+
+
+def _words(field: str) -> str:
+    return field.replace("takeover", "take-over").replace("_", " ").replace("fps", "frame rate")

@@ -1,0 +1,46 @@
+"""The two models of a run, each with its server, its tokenizer and its limit of requests."""
+
+from dataclasses import dataclass
+
+from atts_core.config import Profile
+from atts_core.engine.limits import Limiter
+from atts_core.events import ModelCard, Role
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.server_info import ServerInfo
+from atts_core.serving.tokenizers import Tokenizer
+
+
+@dataclass(slots=True)
+class Side:
+    """One model."""
+
+    role: Role
+    client: SGLangClient
+    info: ServerInfo
+    tokenizer: Tokenizer
+    limiter: Limiter
+
+    def card(self) -> ModelCard:
+        """What a run records of this model."""
+        return ModelCard(
+            role=self.role,
+            name=self.info.model,
+            url=self.client.url,
+            release=self.info.release,
+            context_length=self.info.context_length or 0,
+            tokenizer=self.tokenizer.identity,
+        )
+
+
+@dataclass(slots=True)
+class Pair:
+    """Draft and target."""
+
+    draft: Side
+    target: Side
+    profile: Profile
+
+    @property
+    def same_tokenizer(self) -> bool:
+        """Both models read the same ids, so a step needs no second tokenisation."""
+        return self.draft.tokenizer.identity == self.target.tokenizer.identity

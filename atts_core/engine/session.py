@@ -1,0 +1,176 @@
+"""From settings to a pair of models that answer, and from there to a run.
+
+Without URLs the embedded pair is started as two servers of its own on loopback and stopped afterwards; with
+URLs the same code talks to them. Nothing below this file knows the difference.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from atts_core import __version__
+from atts_core import events as ev
+from atts_core.bus import Bus
+from atts_core.config import EMBEDDED, SERVERS, Layers, Settings
+from atts_core.conformal.calibration import Calibration
+from atts_core.conformal.decider import Decider
+from atts_core.conformal.files import load_calibration
+from atts_core.conformal.identity import check_identity
+from atts_core.embedded.launch import EmbeddedServers
+from atts_core.embedded.tokenizer import EmbeddedTokenizer
+from atts_core.engine.collect import collect_first_turns, identity
+from atts_core.engine.limits import Limiter
+from atts_core.engine.pair import Pair, Side
+from atts_core.engine.run import Engine
+from atts_core.errors import SettingsError
+from atts_core.problems.problem import Problem
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
+
+EMBEDDED_CALIBRATION = Path(__file__).parent.parent / "embedded" / "calibration.npz"
+
+
+@dataclass(slots=True)
+class Session:
+    """A pair that answers, complete settings, and what the user should know before the run."""
+
+    pair: Pair
+    settings: Settings
+    warnings: list[str] = field(default_factory=list)
+    processes: dict[str, int] = field(default_factory=dict)
+    """Process ids of the servers that this session started, by role."""
+
+    def load_calibration(self, dataset: str, fingerprint: str) -> Calibration | None:
+        """The calibration that the settings name, or the embedded pair's own, or None.
+
+        Raises:
+            SettingsError: the file is missing or bad, or differs from this run where `--strict` is on.
+        """
+        path = self.settings.calibration
+        if path is None:
+            if self.pair.profile is not EMBEDDED or self.settings.conformal.mode in (
+                "conditional",
+                "centred",
+            ):
+                return None
+            path = str(EMBEDDED_CALIBRATION)
+        calibration = load_calibration(Path(path))
+        mine = identity(self.pair, self.settings, dataset, fingerprint, first_turn_only=False)
+        self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
+        return calibration
+
+    async def start(
+        self, bus: Bus, problems: Sequence[Problem], *, command: str, dataset: str, fingerprint: str = ""
+    ) -> Engine:
+        """Publish `RunStarted` and give the engine of this run, ready to `run()`.
+
+        Where the mode ranks against a calibration and there is none, first steps are collected before.
+
+        Raises:
+            SettingsError: calibration and settings do not go together.
+            ServerError: a server failed while scores were collected.
+        """
+        conformal = self.settings.conformal
+        calibration = self.load_calibration(dataset, fingerprint)
+        if calibration is None and conformal.mode != "online":
+            calibration = await collect_first_turns(self.pair, self.settings, problems, bus)
+        decider = Decider(conformal, calibration)
+        bus.publish(self._run_started(decider, command))
+        for warning in self.warnings:
+            bus.publish(ev.Warned(message=warning))
+        return Engine(self.pair, self.settings, decider, bus, problems)
+
+    def _run_started(self, decider: Decider, command: str) -> ev.RunStarted:
+        settings, conformal, calibration = self.settings, self.settings.conformal, decider.calibration
+        now = time.time()
+        return ev.RunStarted(
+            run=f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{command}",
+            command=command,
+            started_at=now,
+            version=__version__,
+            strategy="atts",
+            takeover=settings.takeover,
+            samples=settings.samples,
+            turns=settings.turns,
+            seed=settings.seed,
+            models=(self.pair.draft.card(), self.pair.target.card()),
+            calibration=ev.CalibrationCard(
+                mode=conformal.mode,
+                rule=conformal.rule,
+                adaptation=conformal.adaptation,
+                alpha=conformal.nominal_alpha,
+                nominal=conformal.nominal_rate,
+                size=len(calibration) if calibration else 0,
+                problems=len(calibration.problems) if calibration else 0,
+                fingerprint=calibration.fingerprint if calibration else "",
+                source=calibration.source if calibration else "nothing: starts empty",
+                guarantee="",
+            ),
+            settings=msgspec.to_builtins(settings),
+        )
+
+
+@asynccontextmanager
+async def open_session(
+    layers: Layers,
+    environment: Mapping[str, str],
+    *,
+    say: Callable[[str], None] = lambda _: None,
+    pace: float | None = None,
+) -> AsyncIterator[Session]:
+    """A session for these settings; `say` is told in a few words what is being waited for.
+
+    `pace` holds the embedded pair to so many tokens a second and stream, so that an eye can follow.
+
+    Raises:
+        SettingsError: bad settings, or a URL that is not an SGLang server.
+        ServerError: a server does not answer.
+    """
+    given = layers.given()
+    if (given.draft is None) != (given.target is None):
+        missing = "--target" if given.target is None else "--draft"
+        raise SettingsError(
+            f"{missing} is missing: give the URLs of both servers, or neither for the embedded pair."
+        )
+    async with AsyncExitStack() as stack:
+        processes: dict[str, int] = {}
+        if given.draft is not None and given.target is not None:
+            urls = {"draft": given.draft, "target": given.target}
+        else:
+            say("starting the embedded pair")
+            servers = await stack.enter_async_context(EmbeddedServers(pace=pace))
+            urls = {"draft": servers.draft_url, "target": servers.target_url}
+            processes = {"draft": servers.draft_pid, "target": servers.target_pid}
+        say("connecting to the servers")
+        key = environment.get("ATTS_API_KEY")
+        most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)
+        sides: dict[ev.Role, Side] = {}
+        for role in ("draft", "target"):
+            client = SGLangClient(urls[role], role=role, connections=most, api_key=key)
+            stack.push_async_callback(client.close)
+            info = await client.connect()
+            tokenizer = load_tokenizer(info.tokenizer_path)
+            client.use_vocabulary(tokenizer.vocab_size)
+            sides[role] = Side(role, client, client.info, tokenizer, Limiter(most))
+        profile = EMBEDDED if all(_is_embedded(side.tokenizer) for side in sides.values()) else SERVERS
+        settings = layers.resolve(profile)
+        pair = Pair(sides["draft"], sides["target"], profile)
+        pair.draft.limiter.capacity = settings.draft_concurrency
+        pair.target.limiter.capacity = settings.target_concurrency
+        session = Session(pair, settings, processes=processes)
+        for side in sides.values():
+            session.warnings += side.info.notes
+        if settings.temperature > 0 and not all(side.info.features.seeded for side in sides.values()):
+            session.warnings.append(
+                "A server of this pair honours no seed, so --seed cannot make this run repeatable."
+            )
+        yield session
+
+
+def _is_embedded(tokenizer: Tokenizer) -> bool:
+    return isinstance(tokenizer, EmbeddedTokenizer)

@@ -1,0 +1,224 @@
+"""The one entry point, `atts`. Parses the command line and imports only what the command needs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from atts_core import __version__
+
+EPILOG = """examples:
+  atts demo                                   watch the embedded pair solve a handful of problems
+  atts solve "Let a = 12 + 7. Let b = a * 3. What is b?"
+  atts solve --file problem.txt --draft http://gpu1:30000 --target http://gpu2:30001
+  atts demo --headless --json --seed 1        one JSON object on stdout, progress on stderr
+  atts calibrate builtin -o mine.npz          collect calibration scores
+  atts check                                  is everything in order?
+
+settings come from defaults < atts.toml < ATTS_… variables < options. Exit status: 0 done, 1 the run failed or
+is incomplete, 2 bad usage or settings, 130 interrupted."""
+
+GUARANTEE = """how a step is decided:
+  p = (1 + number of calibration PPLs ≤ the step's PPL) / (N + 1); p ≤ alpha accepts, p > alpha hands over.
+  marginal, conditional, per-turn and centred rank against a fixed set: if run and calibration are exchangeable,
+  the take-over rate is at least 1 − alpha. online ranks against the scores so far (per turn) and adapts alpha:
+  its long-run take-over rate is held whatever the data, but no single decision has a validity guarantee."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
+    # SCREEN.md: Textual reads its frame limit when it is imported.
+    os.environ.setdefault("TEXTUAL_FPS", "20")
+    from atts_core.errors import AttsError  # noqa: PLC0415  # parsing --help imports nothing of ours
+
+    try:
+        return _run(arguments)
+    except AttsError as error:
+        print(f"atts: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "check":
+        from atts_tui.commands.check import check  # noqa: PLC0415
+
+        return check(arguments)
+    from atts_tui.commands import runs  # noqa: PLC0415
+
+    return {"solve": runs.solve, "demo": runs.demo, "calibrate": runs.calibrate}[arguments.command](arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="atts",
+        description="Asynchronous Test-Time Scaling, live: a draft model writes, a target model verifies by "
+        "perplexity, a conformal p-value decides who goes on.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"atts {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    solve = _command(
+        commands,
+        "solve",
+        "one problem, live",
+        'examples:\n  atts solve "Solve 5x + 51 = 4x + 54 for x."\n  cat problem.txt | atts solve - --samples 32\n'
+        "  atts solve --file p.txt --draft http://127.0.0.1:30000 --target http://127.0.0.1:30001 --budget 4",
+    )
+    solve.add_argument("text", nargs="?", help="the problem; - reads it from standard input")
+    solve.add_argument("--file", metavar="PATH", help="read the problem from a text file")
+    solve.add_argument("--gold", metavar="ANSWER", help="the right answer, where you know it")
+    _run_options(solve)
+
+    demo = _command(
+        commands,
+        "demo",
+        "the embedded pair on a handful of problems, live; the first thing to run",
+        "examples:\n  atts demo\n  atts demo --problems 8 --takeover-rate 0.2\n"
+        "  atts demo --headless --json --seed 1",
+    )
+    demo.add_argument("--problems", type=int, default=5, metavar="N", help="how many problems (default: 5)")
+    demo.add_argument("--level", type=int, metavar="L", help="difficulty 2 to 5 (default: mixed)")
+    demo.add_argument(
+        "--pace",
+        type=float,
+        metavar="R",
+        help="tokens a second of one stream, so that an eye can follow (default: 60 on a screen, else unlimited; "
+        "0: unlimited)",
+    )
+    _run_options(demo)
+
+    calibrate = _command(
+        commands,
+        "calibrate",
+        "collect calibration scores and write them to a file",
+        "examples:\n  atts calibrate builtin -o mine.npz --limit 200\n"
+        "  atts calibrate builtin -o mine.npz --takeover continue --takeover-rate 0.3",
+    )
+    calibrate.add_argument(
+        "dataset", metavar="DATASET", help="builtin: the embedded pair's calibration problems"
+    )
+    calibrate.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the calibration file to write"
+    )
+    calibrate.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    calibrate.add_argument("--limit", type=int, default=100, metavar="N", help="problems (default: 100)")
+    _run_options(calibrate)
+
+    check = _command(
+        commands, "check", "is everything in order: servers, models, calibration, GPU, terminal", ""
+    )
+    _server_options(check)
+    check.add_argument("--calibration", metavar="FILE", help="a calibration file to look at")
+    check.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    return parser
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str, examples: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=words,
+        description=words[0].upper() + words[1:] + ".",
+        epilog=f"{examples}\n\n{GUARANTEE}" if name != "check" else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _server_options(parser: argparse.ArgumentParser) -> None:
+    servers = parser.add_argument_group("servers (none given: the embedded pair)")
+    servers.add_argument("--draft", metavar="URL", help="SGLang server of the draft model")
+    servers.add_argument("--target", metavar="URL", help="SGLang server of the target model")
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    _server_options(parser)
+    method = parser.add_argument_group("method")
+    method.add_argument("--samples", type=int, metavar="M", help="chains for each problem (default: 16)")
+    method.add_argument("--turns", type=int, metavar="T", help="rounds of a chain at most (default: 15)")
+    method.add_argument(
+        "--draft-tokens",
+        type=int,
+        metavar="K",
+        help="tokens of a draft step at most (default: 500; embedded: 96)",
+    )
+    method.add_argument(
+        "--target-tokens",
+        type=int,
+        metavar="K",
+        help="tokens of a target step at most (default: 500; embedded: 96)",
+    )
+    method.add_argument("--temperature", type=float, metavar="X", help="of both models (default: 0.8)")
+    method.add_argument("--top-p", type=float, metavar="X", help="nucleus sampling (default: 1, off)")
+    method.add_argument(
+        "--takeover",
+        choices=("continue", "rewrite"),
+        help="continue: the target goes on after the rejected step (default); rewrite: it replaces the step "
+        "(default of the embedded pair)",
+    )
+    method.add_argument("--seed", type=int, metavar="N", help="makes a run repeatable (default: 0)")
+    threshold = parser.add_argument_group("threshold (give one of the first three)")
+    threshold.add_argument(
+        "--takeover-rate", type=float, metavar="R", help="nominal share of steps taken over (default: 0.4)"
+    )
+    threshold.add_argument("--alpha", type=float, metavar="A", help="threshold on p: 1 − the take-over rate")
+    threshold.add_argument(
+        "--budget", type=float, metavar="B", help="expected take-overs of M samples a round"
+    )
+    threshold.add_argument("--calibration", metavar="FILE", help="calibration scores to rank against")
+    threshold.add_argument(
+        "--mode",
+        choices=("marginal", "conditional", "per-turn", "centred", "online"),
+        help="what a step is ranked against (default: online; embedded pair: marginal, so that runs repeat)",
+    )
+    threshold.add_argument(
+        "--rule", choices=("conformal", "reference"), help="reference: the authors' rule, without the + 1"
+    )
+    threshold.add_argument(
+        "--adapt",
+        choices=("off", "one", "per-turn"),
+        help="adapt alpha to hold the rate (default: one if online)",
+    )
+    threshold.add_argument("--gamma", type=float, metavar="G", help="step of the adaptation (default: 0.02)")
+    threshold.add_argument(
+        "--window", type=int, metavar="N", help="online: keep the newest N scores of a turn"
+    )
+    threshold.add_argument(
+        "--smoothed", action="store_true", default=None, help="split ties at random (recorded)"
+    )
+    threshold.add_argument(
+        "--strict", action="store_true", default=None, help="refuse a calibration that differs from the run"
+    )
+    machine = parser.add_argument_group("servers' load")
+    machine.add_argument("--draft-concurrency", type=int, metavar="N", help="requests under way at the draft")
+    machine.add_argument(
+        "--target-concurrency", type=int, metavar="N", help="requests under way at the target"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--headless", action="store_true", help="no screen: progress on stderr, result on stdout"
+    )
+    output.add_argument("--json", action="store_true", help="headless, and the result as one JSON object")
+    output.add_argument(
+        "--events", action="store_true", help="headless, and every event as a JSON line on stdout"
+    )
+    output.add_argument("--theme", metavar="NAME", help="theme of the screen")
+    output.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
+    output.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

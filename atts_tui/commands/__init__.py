@@ -1,0 +1,1 @@
+"""What each command of `atts` does; imported only when that command runs."""

@@ -1,0 +1,70 @@
+"""Progress for a terminal without a screen, a log file or a pipe: one line now and then on stderr."""
+
+import sys
+from typing import TextIO
+
+from atts_core import events as ev
+from atts_core.state import RunState
+
+SECONDS_BETWEEN = 2.0
+
+
+class PlainProgress:
+    """Writes a line when a problem ends, a warning comes, or `SECONDS_BETWEEN` of run time have passed."""
+
+    def __init__(self, state: RunState, out: TextIO = sys.stderr) -> None:
+        self._state = state
+        self._out = out
+        self._next = 0.0
+
+    def say(self, words: str) -> None:
+        """A line that is not part of the run."""
+        self._out.write(f"atts: {words}\n")
+        self._out.flush()
+
+    def saw(self, stamps: list[ev.Stamped]) -> None:
+        """Called after each batch was folded."""
+        for stamped in stamps:
+            match stamped.event:
+                case ev.Warned(message=message):
+                    self.say(f"warning: {message}")
+                case ev.ServerLost(role=role, message=message):
+                    self.say(f"{role} server lost: {message}")
+                case ev.ServerFound(role=role):
+                    self.say(f"{role} server answers again")
+                case ev.ProblemFinished() as ended:
+                    self._problem(ended)
+                case _:
+                    pass
+        if self._state.now >= self._next and not self._state.finished:
+            self._next = self._state.now + SECONDS_BETWEEN
+            self._progress()
+
+    def _problem(self, ended: ev.ProblemFinished) -> None:
+        problem = self._state.problems[ended.problem]
+        mark = {True: "right", False: f"wrong, gold {problem.gold}", None: "no gold answer"}[ended.correct]
+        answer = "no answer" if ended.answer is None else f"answer {ended.answer}"
+        self.say(f"problem {ended.problem + 1}/{len(self._state.problems)} {problem.id}: {answer} ({mark})")
+
+    def _progress(self) -> None:
+        state = self._state
+        if state.run is None:
+            if state.collecting:
+                self.say(
+                    f"collecting scores to rank against: {state.collecting.collected}/{state.collecting.total}"
+                )
+            return
+        realised = "—" if state.overall.realised is None else f"{state.overall.realised:.0%}"
+        rate = state.rates.rate("draft", state.now) + state.rates.rate("target", state.now)
+        left = f", about {eta:.0f} s left" if (eta := eta_seconds(state)) is not None else ""
+        self.say(
+            f"{state.progress:4.0%}  {state.samples_ended}/{state.samples_total} samples  "
+            f"take-over {realised}  {rate:,.0f} tokens/s{left}"
+        )
+
+
+def eta_seconds(state: RunState) -> float | None:
+    """Seconds until the end at the pace so far; None before there is a pace."""
+    if state.progress < 0.02 or state.finished:
+        return None
+    return state.now * (1 - state.progress) / state.progress

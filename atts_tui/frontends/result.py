@@ -1,0 +1,125 @@
+"""What a run came to: the JSON object of `--json` and the text for people, both from RunState."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from atts_core.events import VerdictReached
+from atts_core.state import ProblemState, RunState, SampleState
+
+LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
+
+
+def as_json(state: RunState) -> dict[str, Any]:
+    """The result with the keys of the command line's contract. Only `seconds` differs between equal runs."""
+    run = state.run
+    result: dict[str, Any] = {
+        "run": run.run if run else None,
+        "command": run.command if run else None,
+        "end": state.finished.end if state.finished else "interrupted",
+        "message": state.finished.message if state.finished else "",
+        "strategy": run.strategy if run else None,
+        "takeover_variant": run.takeover if run else None,
+        "seed": run.seed if run else None,
+        "models": [{"role": m.role, "name": m.name, "release": m.release} for m in run.models] if run else [],
+    }
+    if run and run.command == "solve" and state.problems:
+        result["answer"] = state.problems[0].answer
+    return result | {
+        "problems": [_problem(problem) for problem in state.problems],
+        "takeover": {
+            "nominal": run.calibration.nominal if run and run.calibration else None,
+            "realised": state.overall.realised,
+            "decisions": state.overall.decisions,
+            "unverifiable": state.unverifiable,
+        },
+        "tokens": {
+            "draft": state.draft_tokens,
+            "target": state.target_tokens,
+            "verified": state.verified_tokens,
+        },
+        "seconds": round(state.now, 3),
+        "samples": {"finished": state.samples_ended - state.samples_failed, "failed": state.samples_failed},
+        "calibration": {
+            "mode": run.calibration.mode,
+            "rule": run.calibration.rule,
+            "alpha": run.calibration.alpha,
+            "size": run.calibration.size,
+            "problems": run.calibration.problems,
+            "fingerprint": run.calibration.fingerprint,
+            "source": run.calibration.source,
+        }
+        if run and run.calibration
+        else None,
+        "warnings": list(state.warnings),
+    }
+
+
+def _problem(problem: ProblemState) -> dict[str, Any]:
+    return {
+        "id": problem.id,
+        "question": problem.question,
+        "gold": problem.gold,
+        "answer": problem.answer,
+        "tied": problem.tied,
+        "correct": problem.correct,
+        "votes": [{"answer": answer, "samples": count} for answer, count in problem.tally],
+        "samples": [_sample(sample) for sample in problem.samples],
+    }
+
+
+def _sample(sample: SampleState) -> dict[str, Any]:
+    verdicts = list(_verdicts(sample))
+    return {
+        "sample": sample.index,
+        "end": sample.end,
+        "answer": sample.answer,
+        "correct": sample.correct,
+        "verdicts": "".join(LETTERS[v.verdict] for v in verdicts),
+        "ppl": [v.ppl for v in verdicts],
+        "p": [v.p for v in verdicts],
+        "draft_tokens": sample.draft_tokens,
+        "target_tokens": sample.target_tokens,
+        "message": sample.message,
+    }
+
+
+def _verdicts(sample: SampleState) -> Iterator[VerdictReached]:
+    return (turn.verdict for turn in sample.turns if turn.verdict)
+
+
+def as_text(state: RunState) -> str:
+    """A few lines for a person."""
+    lines = [line for problem in state.problems for line in _problem_lines(problem)]
+    known = [s.correct for p in state.problems for s in p.samples if s.correct is not None]
+    voted = [p.correct for p in state.problems if p.correct is not None]
+    if len(state.problems) > 1 and voted:
+        lines.append(
+            f"accuracy: {sum(voted)}/{len(voted)} problems by vote, {sum(known) / max(len(known), 1):.0%} per sample"
+        )
+    run = state.run
+    nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
+    realised = "—" if state.overall.realised is None else f"{state.overall.realised:.0%}"
+    written = state.draft_tokens + state.target_tokens
+    share = f"{state.target_tokens / written:.0%}" if written else "—"
+    lines += [
+        f"take-over: {realised}{nominal} of {state.overall.decisions:,} steps",
+        f"tokens: draft {state.draft_tokens:,}, target {state.target_tokens:,} ({share} of what was written), "
+        f"verified {state.verified_tokens:,}; {state.now:.1f} s",
+    ]
+    if state.samples_failed:
+        lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples")
+    return "\n".join(lines)
+
+
+def _problem_lines(problem: ProblemState) -> Iterator[str]:
+    yield problem.question
+    mark = {True: " ✓", False: f" ✗ (gold {problem.gold})", None: ""}[problem.correct]
+    if not problem.finished:
+        yield f"  unfinished: {problem.ended} of {len(problem.samples)} samples ended"
+    elif problem.answer is None:
+        yield f"  no answer: none of the {len(problem.samples)} samples found one{mark}"
+    else:
+        votes = ", ".join(f"{answer} × {count}" for answer, count in problem.tally[:5])
+        more = f" and {len(problem.tally) - 5} more" if len(problem.tally) > 5 else ""
+        tied = ", tied" if problem.tied else ""
+        yield f"  answer: {problem.answer}{mark}   (votes: {votes}{more}{tied})"

@@ -1,0 +1,71 @@
+"""The walls between the packages, and what may not be imported to print a help text."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FORBIDDEN_IN_CORE = {"textual", "rich", "atts_tui"}
+NEVER_IMPORTED = {"torch", "sglang", "transformers", "datasets"}
+ONLY_WHERE = {"torch": "atts_core/embedded/training", "transformers": "atts_core/serving/tokenizers.py"}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "atts_core").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_core_imports_no_screen(path: Path) -> None:
+    assert not imported(path) & FORBIDDEN_IN_CORE
+
+
+@pytest.mark.parametrize("package", ["atts_core", "atts_tui"])
+def test_gpu_programs_are_never_imported(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        for name in imported(path) & NEVER_IMPORTED:
+            place = str(path.relative_to(ROOT))
+            assert place.startswith(ONLY_WHERE.get(name, "nowhere")), f"{place} imports {name}"
+
+
+def modules_after(code: str) -> set[str]:
+    printed = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(printed.splitlines()[-1].split())
+
+
+def test_help_imports_no_screen_and_no_numpy() -> None:
+    modules = modules_after(
+        "from atts_tui.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit: pass"
+    )
+    assert not modules & {"textual", "rich", "numpy", "httpx2", "atts_tui.app"}
+
+
+def test_headless_commands_import_no_screen() -> None:
+    modules = modules_after("import atts_tui.commands.runs")
+    assert not modules & {"textual", "rich", "torch", "transformers", "starlette", "uvicorn"}
+
+
+def test_files_stay_readable() -> None:
+    """No file outgrows what one sitting can read."""
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for package in ("atts_core", "atts_tui")
+        for path in (ROOT / package).rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 520
+    }
+    assert not long
