@@ -75,19 +75,36 @@ def p_values(ppls: NDArray[np.float64], scores: NDArray[np.float64], u: float = 
     return result
 
 
+def first_taken(size: int, alpha: float, u: float = 1.0) -> int:
+    """The smallest number of scores below a step (none equal) that makes p > alpha; more than N: none does.
+
+    Found with the very comparison that decides, because alpha (N + 1) rounds.
+    """
+    k = max(0, math.floor(alpha * (size + 1) - u))
+    while k > 0 and p_value(k - 1, 0, size, u) > alpha:
+        k -= 1
+    while k <= size and p_value(k, 0, size, u) <= alpha:
+        k += 1
+    return k
+
+
+def first_taken_by_reference(size: int, alpha: float) -> int:
+    """The same for percentile >= alpha."""
+    k = max(0, math.ceil(alpha * size))
+    while k > 0 and percentile(k - 1, size) >= alpha:
+        k -= 1
+    while k <= size and percentile(k, size) < alpha:
+        k += 1
+    return k
+
+
 def conformal_threshold(scores: SortedScores, alpha: float, u: float = 1.0) -> float | None:
     """The PPL above which a step is taken over: p > alpha exactly where PPL > threshold.
 
     Exact in floating point, ties included. 0 where every step is taken over, None where none is.
     """
     size = len(scores)
-    # The smallest number k of scores strictly below the step that makes it a take-over, found with the very
-    # comparison that decides, because alpha (N + 1) rounds.
-    k = max(0, math.floor(alpha * (size + 1) - u))
-    while k > 0 and p_value(k - 1, 0, size, u) > alpha:
-        k -= 1
-    while k <= size and p_value(k, 0, size, u) <= alpha:
-        k += 1
+    k = first_taken(size, alpha, u)
     if k > size:
         return None
     if k == 0:
@@ -100,12 +117,7 @@ def conformal_threshold(scores: SortedScores, alpha: float, u: float = 1.0) -> f
 
 def reference_threshold(scores: SortedScores, alpha: float) -> float | None:
     """The same for the `reference` rule: percentile >= alpha exactly where PPL > threshold."""
-    size = len(scores)
-    k = max(0, math.ceil(alpha * size))
-    while k > 0 and percentile(k - 1, size) >= alpha:
-        k -= 1
-    while k <= size and percentile(k, size) < alpha:
-        k += 1
-    if k > size:
+    k = first_taken_by_reference(len(scores), alpha)
+    if k > len(scores):
         return None
     return scores.smallest(k) if k > 0 else 0.0

@@ -62,8 +62,9 @@ class TurnSet:
     """Scores by turn (Mondrian categories), which may grow.
 
     A turn with fewer than `smallest` scores is ranked together with the next ones until they have as many;
-    the last ones, and turns beyond any seen, with the previous. This looks at counts only, never at scores, so
-    that the p-values stay valid within every category. With a `window`, a turn keeps its newest scores only.
+    the last ones, and turns beyond any seen, with the previous. This looks at counts only, never at scores,
+    so that the p-values stay valid within every category. With a `window`, a turn keeps its newest scores
+    only.
     """
 
     def __init__(self, window: int | None = None, smallest: int = SMALLEST_BIN) -> None:

@@ -83,7 +83,7 @@ class ConformalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if self.rule == "reference" and (self.mode == "online" or self.adaptation != "off" or self.smoothed):
             raise SettingsError(
                 "The reference rule is the authors': a fixed threshold on a stored set. It goes with the"
-                " modes marginal, conditional, per-turn and centred, without adapting alpha and without smoothing."
+                " modes marginal, conditional, per-turn and centred, without adapting alpha or smoothing."
             )
 
     @property
