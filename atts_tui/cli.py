@@ -15,14 +15,15 @@ EPILOG = """examples:
   atts calibrate builtin -o mine.npz          collect calibration scores
   atts check                                  is everything in order?
 
-settings come from defaults < atts.toml < ATTS_… variables < options. Exit status: 0 done, 1 the run failed or
-is incomplete, 2 bad usage or settings, 130 interrupted."""
+settings: defaults < atts.toml < ATTS_… variables < options
+exit status: 0 done, 1 the run failed or is incomplete, 2 bad usage or settings, 130 interrupted"""
 
 GUARANTEE = """how a step is decided:
   p = (1 + number of calibration PPLs ≤ the step's PPL) / (N + 1); p ≤ alpha accepts, p > alpha hands over.
-  marginal, conditional, per-turn and centred rank against a fixed set: if run and calibration are exchangeable,
-  the take-over rate is at least 1 − alpha. online ranks against the scores so far (per turn) and adapts alpha:
-  its long-run take-over rate is held whatever the data, but no single decision has a validity guarantee."""
+  marginal, conditional, per-turn and centred rank against a fixed set: if run and calibration are
+  exchangeable, the take-over rate is at least 1 − alpha. online ranks against the scores so far, per turn,
+  and adapts alpha: its long-run take-over rate is held whatever the data, but no single decision is
+  guaranteed anything."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "solve",
         "one problem, live",
-        'examples:\n  atts solve "Solve 5x + 51 = 4x + 54 for x."\n  cat problem.txt | atts solve - --samples 32\n'
+        'examples:\n  atts solve "Solve 5x + 51 = 4x + 54 for x."\n'
+        "  cat problem.txt | atts solve - --samples 32\n"
         "  atts solve --file p.txt --draft http://127.0.0.1:30000 --target http://127.0.0.1:30001 --budget 4",
     )
     solve.add_argument("text", nargs="?", help="the problem; - reads it from standard input")
@@ -94,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
         "--pace",
         type=float,
         metavar="R",
-        help="tokens a second of one stream, so that an eye can follow (default: 60 on a screen, else unlimited; "
-        "0: unlimited)",
+        help="tokens a second of one stream, so that an eye can follow (default: 60 on a screen, else "
+        "unlimited; 0: unlimited)",
     )
     _run_options(demo)
 

@@ -117,9 +117,9 @@ def replay(stamps: list[Stamped]) -> dict[int, str]:
 def test_merging_leaves_every_text_and_count_as_it_was(pieces: list[tuple[int, str, int]]) -> None:
     stamps, length = [], {0: 0, 1: 0, 2: 0}
     for seq, (sample, text, back) in enumerate(pieces, start=1):
-        back = min(back, length[sample])
-        length[sample] += len(text) - back
-        stamps.append(Stamped(seq, seq / 10, token(text, sample, back)))
+        retracted = min(back, length[sample])
+        length[sample] += len(text) - retracted
+        stamps.append(Stamped(seq, seq / 10, token(text, sample, retracted)))
     merged = ev.merge_tokens(stamps)
     assert replay(merged) == replay(stamps)
     assert len(merged) == len({s.event.sample for s in stamps if isinstance(s.event, TokensStreamed)})

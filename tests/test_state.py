@@ -1,6 +1,7 @@
 """RunState is a pure fold: what each event does, and that how events arrive makes no difference."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -181,7 +182,7 @@ def test_merged_in_any_pieces_it_folds_to_the_same(cuts: list[int]) -> None:
     whole = view(RunState().fold(stamps))
     edges = [0, *sorted({min(cut, len(stamps)) for cut in cuts}), len(stamps)]
     pieces = RunState()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         pieces.fold(ev.merge_tokens(stamps[start:end]))
     assert normal(view(pieces)) == normal(whole)
 

@@ -1,7 +1,7 @@
 """Finding the final answer in a chain of reasoning, and bringing equal answers to one spelling.
 
-An answer is the content of the last complete, non-empty `\\boxed{…}` with balanced braces, or what follows the
-last `ANSWER:` on its line. A box that is still open is no answer yet: the text goes on in the next step.
+An answer is the content of the last complete, non-empty `\\boxed{…}` with balanced braces, or what follows
+the last `ANSWER:` on its line. A box that is still open is no answer yet: the text goes on in the next step.
 """
 
 import re
@@ -51,8 +51,8 @@ def _balanced(text: str, start: int) -> str | None:
 def normalise(answer: str) -> str:
     """One spelling for answers that differ only in typography; what votes and exact grading compare.
 
-    Removes spaces, dollar signs, `\\left`/`\\right` and thin spaces, a trailing full stop, thousands separators and
-    leading zeros of plain integers. Mathematical equivalence is the grader's work, not this function's.
+    Removes spaces, dollar signs, `\\left`/`\\right` and thin spaces, a trailing full stop, thousands
+    separators and leading zeros of plain integers. Mathematical equivalence is the grader's work.
     """
     text = _MARKUP.sub("", answer).replace("$", "").strip().rstrip(".")
     text = re.sub(r"\s+", "", text).replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")

@@ -1,8 +1,8 @@
 """One reasoning chain as two append-only lists of token ids, one a model.
 
-Each model sees the prompt rendered once by its own template, the ids that it wrote itself as it wrote them, and
-the other model's text tokenised once. Nothing is ever inserted between steps, so prefixes stay byte-identical
-for the servers' prefix caches and a step's PPL covers exactly its own tokens.
+Each model sees the prompt rendered once by its own template, the ids that it wrote itself as it wrote them,
+and the other model's text tokenised once. Nothing is ever inserted between steps, so prefixes stay
+byte-identical for the servers' prefix caches and a step's PPL covers exactly its own tokens.
 """
 
 from collections.abc import Sequence

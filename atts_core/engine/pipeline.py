@@ -1,6 +1,6 @@
 """One sample from its first draft to its answer: draft → verify → (take over), turn by turn.
 
-Nothing here waits for another sample: a stage waits for a place at its server (`Limiter`) and for nothing else.
+Nothing here waits for another sample: a stage waits for a place at its server (`Limiter`), nothing else.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ T = TypeVar("T")
 ATTEMPTS = 5
 """Times a request is sent before its sample is given up."""
 FIRST_DELAY = 0.5
-"""Seconds before the second attempt; doubles, with jitter of up to half, so that samples do not return at once."""
+"""Seconds before the second attempt; doubles, with jitter, so that samples do not return at once."""
 VERIFY_FIRST, WRITE_NEXT = 0, 1
 """Priorities at the target: scoring is short and frees a sample, so it goes before writing."""
 
@@ -310,7 +310,7 @@ class SamplePipeline:
         return "end-of-text" if step.ended else None
 
     def _answers(self, pending: Written | None, role: ev.Role, turn: int) -> bool:
-        """Whether the chain, with a step that is about to join it, holds a final answer; says so if it does."""
+        """Whether the chain, with a step about to join it, holds a final answer; says so if it does."""
         answer = find_answer(self._chain.text + (pending.text if pending else ""))
         if answer is None:
             return False
@@ -329,7 +329,7 @@ class _Streamed:
 def _stop_ids(side: Side, stop: Sequence[str]) -> tuple[int, ...]:
     """The stop strings as token ids, where each is exactly one token; else nothing.
 
-    A token id ends a step on the spot and stays in the text; a string is looked for in text that may run ahead.
+    A token id ends a step on the spot and stays in it; a string is looked for in text that may run ahead.
     """
     encoded = [side.tokenizer.encode(text) for text in stop]
     return tuple(ids[0] for ids in encoded) if all(len(ids) == 1 for ids in encoded) else ()

@@ -10,8 +10,8 @@ class Vote(NamedTuple):
     """Outcome of a majority vote."""
 
     tally: tuple[tuple[str, int], ...]
-    """Answers in the spelling of their first voter with their votes, most votes first; among equals, the answer
-    that a sample of lower index gave comes first, so that the order does not depend on who ended first."""
+    """Answers in the spelling of their first voter with their votes, most votes first; among equals, the
+    answer of a sample of lower index comes first, so that the order does not depend on who ended first."""
     winner: str | None
     """None where nobody voted."""
     tied: bool

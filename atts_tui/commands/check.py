@@ -96,7 +96,8 @@ async def _servers(session: Session) -> AsyncIterator[Finding]:
         yield Finding(
             "ok",
             f"{side.role} server",
-            f"{info.model} at {side.client.url}, release {info.release}, context {info.context_length or 'unknown'}",
+            f"{info.model} at {side.client.url}, release {info.release or 'unknown'}, "
+            f"context {info.context_length or 'unknown'}",
         )
         prompt = side.tokenizer.render([{"role": "user", "content": "1 + 1"}])
         try:

@@ -1,4 +1,4 @@
-"""`atts solve`, `atts demo` and `atts calibrate`: the same run with other problems, on a screen or headless."""
+"""`atts solve`, `atts demo`, `atts calibrate`: one run with different problems, on a screen or headless."""
 
 import argparse
 import asyncio
@@ -107,7 +107,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
-    """`atts calibrate`: a run in online mode whose scores are kept, so that later turns are those of real runs."""
+    """`atts calibrate`: a run in online mode whose scores are kept: later turns are as in real runs."""
     if arguments.dataset != "builtin":
         raise SettingsError(
             f"There is no data set {arguments.dataset!r}; there is builtin, the embedded pair's own problems."
@@ -142,7 +142,7 @@ def readable_problem(problem: Problem) -> Problem:
     """The problem with its gold answer where it can be computed.
 
     Raises:
-        SettingsError: the embedded models cannot read a word of it; names the word and shows three that they can.
+        SettingsError: the embedded models cannot read a word of it; names it and shows three that they can.
     """
     reading = builtin.read(problem.question)
     if reading.unknown:

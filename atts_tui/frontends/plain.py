@@ -50,9 +50,8 @@ class PlainProgress:
         state = self._state
         if state.run is None:
             if state.collecting:
-                self.say(
-                    f"collecting scores to rank against: {state.collecting.collected}/{state.collecting.total}"
-                )
+                done, total = state.collecting.collected, state.collecting.total
+                self.say(f"collecting scores to rank against: {done}/{total}")
             return
         realised = "—" if state.overall.realised is None else f"{state.overall.realised:.0%}"
         rate = state.rates.rate("draft", state.now) + state.rates.rate("target", state.now)

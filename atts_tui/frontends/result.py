@@ -94,7 +94,8 @@ def as_text(state: RunState) -> str:
     voted = [p.correct for p in state.problems if p.correct is not None]
     if len(state.problems) > 1 and voted:
         lines.append(
-            f"accuracy: {sum(voted)}/{len(voted)} problems by vote, {sum(known) / max(len(known), 1):.0%} per sample"
+            f"accuracy: {sum(voted)}/{len(voted)} problems by vote, "
+            f"{sum(known) / max(len(known), 1):.0%} per sample"
         )
     run = state.run
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
@@ -103,8 +104,10 @@ def as_text(state: RunState) -> str:
     share = f"{state.target_tokens / written:.0%}" if written else "—"
     lines += [
         f"take-over: {realised}{nominal} of {state.overall.decisions:,} steps",
-        f"tokens: draft {state.draft_tokens:,}, target {state.target_tokens:,} ({share} of what was written), "
-        f"verified {state.verified_tokens:,}; {state.now:.1f} s",
+        (
+            f"tokens: draft {state.draft_tokens:,}, target {state.target_tokens:,} ({share} of what was "
+            f"written), verified {state.verified_tokens:,}; {state.now:.1f} s"
+        ),
     ]
     if state.samples_failed:
         lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples")
