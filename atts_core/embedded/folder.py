@@ -36,8 +36,7 @@ def write_folder(
     `vocabulary` is the tokens' texts in id order. Raises OSError as the file system does.
     """
     ids = {text: i for i, text in enumerate(vocabulary)}
-    stored = {name: np.ascontiguousarray(value.astype(dtype)) for name, value in sorted(weights.items())}
-    (folder / "model.safetensors").write_bytes(save(stored, metadata={"format": "pt"}))
+    write_weights(folder, weights, dtype)
     _write(
         folder / "config.json",
         {
@@ -119,6 +118,12 @@ def write_folder(
             "chat_template": CHAT_TEMPLATE,
         },
     )
+
+
+def write_weights(folder: Path, weights: Mapping[str, NDArray[Any]], dtype: Dtype) -> None:
+    """Writes `model.safetensors` alone, each array stored as `dtype`."""
+    stored = {name: np.ascontiguousarray(value.astype(dtype)) for name, value in sorted(weights.items())}
+    (folder / "model.safetensors").write_bytes(save(stored, metadata={"format": "pt"}))
 
 
 def _write(path: Path, content: object) -> None:
