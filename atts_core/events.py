@@ -64,8 +64,10 @@ class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str
     source: str
     """File name, or where the scores came from."""
-    guarantee: str
+    promise: str
     """What the mode promises, in words."""
+    limits: str
+    """What it does not promise, in words."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag=True):
@@ -291,6 +293,20 @@ class RequestRetried(Event, frozen=True, kw_only=True, tag=True):
     message: str
 
 
+class DriftDetected(Event, frozen=True, kw_only=True, tag=True):
+    """Calibration and run are not exchangeable: the take-over rate is not what the calibration promises."""
+
+    message: str
+    direction: Literal["higher", "lower", "different"]
+    """Of the run's first steps' PPL against the calibration's."""
+    evidence: float
+    """Decimal logarithm of the test martingale."""
+    decisions: int
+    """Verdicts reached until then."""
+    false_alarm: float
+    """At most this share of exchangeable runs ever raise it."""
+
+
 class ServerLost(Event, frozen=True, kw_only=True, tag=True):
     """A server stopped answering."""
 
@@ -345,6 +361,7 @@ AnyEvent = (
     | VoteChanged
     | ScoreCollected
     | RequestRetried
+    | DriftDetected
     | ServerLost
     | ServerFound
     | ServerRead

@@ -186,6 +186,7 @@ class RunState:
         self.gpus: tuple[GpuReading, ...] = ()
         self.gpus_unavailable = ""
         self.gpus_read_at: float | None = None
+        self.drift: ev.DriftDetected | None = None
         self.warnings: list[str] = []
         self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
         self.last_take_over: tuple[int, int] | None = None
@@ -382,6 +383,10 @@ class RunState:
             event.sample,
         )
 
+    def _drift_detected(self, event: ev.DriftDetected) -> None:
+        self.drift = event
+        self._say("warning", event.message)
+
     def _server_lost(self, event: ev.ServerLost) -> None:
         self.servers[event.role].lost = event.message
         self._say("error", f"{event.role} server lost: {event.message}")
@@ -484,6 +489,7 @@ _APPLY: dict[type[ev.AnyEvent], Callable[[RunState, Any], None]] = {
     ev.VoteChanged: RunState._vote_changed,
     ev.ScoreCollected: RunState._score_collected,
     ev.RequestRetried: RunState._request_retried,
+    ev.DriftDetected: RunState._drift_detected,
     ev.ServerLost: RunState._server_lost,
     ev.ServerFound: RunState._server_found,
     ev.ServerRead: RunState._server_read,

@@ -15,6 +15,7 @@ from atts_core.engine.pair import Pair
 from atts_core.engine.pipeline import Context, Gate, Requests
 from atts_core.engine.prompts import PROMPT_VERSION
 from atts_core.errors import RunError
+from atts_core.problems.load import ProblemSet
 from atts_core.problems.problem import Problem
 
 
@@ -61,17 +62,15 @@ class Scores:
         )
 
 
-def identity(
-    pair: Pair, settings: Settings, dataset: str, fingerprint: str, *, first_turn_only: bool
-) -> Identity:
+def identity(pair: Pair, settings: Settings, problems: ProblemSet, *, first_turn_only: bool) -> Identity:
     """What scores of this pair under these settings are."""
     return Identity(
         draft_model=pair.draft.info.model,
         target_model=pair.target.info.model,
         draft_tokenizer=pair.draft.tokenizer.identity,
         target_tokenizer=pair.target.tokenizer.identity,
-        dataset=dataset,
-        dataset_fingerprint=fingerprint,
+        dataset=problems.dataset,
+        dataset_fingerprint=problems.fingerprint,
         prompt_version=PROMPT_VERSION,
         draft_tokens=settings.draft_tokens,
         target_tokens=settings.target_tokens,
@@ -81,9 +80,7 @@ def identity(
     )
 
 
-async def collect_first_turns(
-    pair: Pair, settings: Settings, problems: Sequence[Problem], bus: Bus
-) -> Calibration:
+async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemSet, bus: Bus) -> Calibration:
     """Before a run: let the draft write the first step of every sample once more and score it.
 
     This is the paper's way of calibrating without a held-out set (m outputs pre-sampled for each input). Its
@@ -94,13 +91,13 @@ async def collect_first_turns(
         RunError: no step could be scored.
     """
     scores = Scores()
-    total = len(problems) * settings.samples
+    total = len(problems.problems) * settings.samples
     quiet = Context(pair, settings, Bus(), Gate())
-    work = iter([(i, k) for k in range(settings.samples) for i in range(len(problems))])
+    work = iter([(i, k) for k in range(settings.samples) for i in range(len(problems.problems))])
 
     async def worker() -> None:
         for index, sample in work:
-            problem = problems[index]
+            problem = problems.problems[index]
             # Other seeds than the run's own samples have: a score must not be ranked against itself.
             requests = Requests(quiet, index, f"calibration of {problem.id}", sample)
             chain = Chain(pair, problem.question, instruct=settings.instruct)
@@ -125,5 +122,5 @@ async def collect_first_turns(
     async with asyncio.TaskGroup() as group:
         for _ in range(min(total, settings.draft_concurrency + settings.target_concurrency)):
             group.create_task(worker())
-    card = identity(pair, settings, "the run's own problems", "", first_turn_only=True)
-    return scores.calibration(problems, card, "first steps collected before the run")
+    card = identity(pair, settings, problems, first_turn_only=True)
+    return scores.calibration(problems.problems, card, "first steps collected before the run")

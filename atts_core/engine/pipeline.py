@@ -16,6 +16,7 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import Settings
 from atts_core.conformal.decider import Decider, Decision
+from atts_core.conformal.drift import DriftAlarm, DriftMonitor
 from atts_core.conformal.pvalues import step_ppl
 from atts_core.engine.answers import find_answer
 from atts_core.engine.chain import REPLACEMENT, Chain, Written
@@ -53,6 +54,7 @@ class Context:
     settings: Settings
     bus: Bus
     gate: Gate
+    monitor: DriftMonitor | None = None
     lost: set[ev.Role] = field(default_factory=set)
 
 
@@ -206,6 +208,8 @@ class SamplePipeline:
         self._decider = decider
         self._chain = Chain(context.pair, question, instruct=context.settings.instruct)
         self._at = {"problem": problem, "sample": sample}
+        self.sample = sample
+        self._first_step_seen = False
 
     async def run(self) -> tuple[ev.SampleEnd, str | None, str]:
         """Turns until the sample ends: how it ended, its answer, and a message where it failed."""
@@ -220,6 +224,10 @@ class SamplePipeline:
             return "stopped", None, ""
         except ServerError as error:
             return "failed", None, str(error)
+        finally:
+            monitor = self._context.monitor
+            if monitor is not None and not self._first_step_seen:
+                self._say_drift(monitor.alarm, monitor.missing(self._requests.problem_id, self.sample))
         return "turn-limit", None, ""
 
     async def _turn(self, turn: int) -> ev.SampleEnd | None:
@@ -283,6 +291,10 @@ class SamplePipeline:
                 seconds=seconds,
             )
         )
+        monitor = self._context.monitor
+        if monitor is not None:
+            self._first_step_seen |= turn == 0
+            self._say_drift(monitor.alarm, monitor.update(self._requests.problem_id, self.sample, turn, ppl))
         return decision
 
     async def _take_over(self, turn: int) -> ev.SampleEnd | None:
@@ -308,6 +320,19 @@ class SamplePipeline:
         if self._answers(None, "target", turn):
             return "answered"
         return "end-of-text" if step.ended else None
+
+    def _say_drift(self, before: DriftAlarm | None, alarm: DriftAlarm | None) -> None:
+        """The alarm is raised once a run."""
+        if alarm is not None and before is None:
+            self._requests.publish(
+                ev.DriftDetected(
+                    message=alarm.sentence,
+                    direction=alarm.direction,
+                    evidence=alarm.evidence,
+                    decisions=alarm.at,
+                    false_alarm=alarm.false_alarm,
+                )
+            )
 
     def _answers(self, pending: Written | None, role: ev.Role, turn: int) -> bool:
         """Whether the chain, with a step about to join it, holds a final answer; says so if it does."""

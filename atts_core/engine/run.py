@@ -7,6 +7,7 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import Settings
 from atts_core.conformal.decider import Decider
+from atts_core.conformal.drift import DriftMonitor
 from atts_core.engine.pair import Pair
 from atts_core.engine.pipeline import Context, Gate, SamplePipeline
 from atts_core.engine.votes import vote
@@ -22,9 +23,15 @@ class Engine:
     """
 
     def __init__(
-        self, pair: Pair, settings: Settings, decider: Decider, bus: Bus, problems: Sequence[Problem]
+        self,
+        pair: Pair,
+        settings: Settings,
+        decider: Decider,
+        bus: Bus,
+        problems: Sequence[Problem],
+        monitor: DriftMonitor | None = None,
     ) -> None:
-        self._context = Context(pair, settings, bus, Gate())
+        self._context = Context(pair, settings, bus, Gate(), monitor)
         self._decider = decider
         self._problems = problems
         self._answers: list[list[str | None]] = [[None] * settings.samples for _ in problems]

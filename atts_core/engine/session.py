@@ -5,7 +5,7 @@ URLs the same code talks to them. Nothing below this file knows the difference.
 """
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +19,9 @@ from atts_core.bus import Bus
 from atts_core.config import EMBEDDED, SERVERS, Layers, Settings
 from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.decider import Decider
+from atts_core.conformal.drift import DriftMonitor
 from atts_core.conformal.files import load_calibration
+from atts_core.conformal.guarantees import describe
 from atts_core.conformal.identity import check_identity
 from atts_core.embedded.launch import EmbeddedServers
 from atts_core.embedded.tokenizer import EmbeddedTokenizer
@@ -28,7 +30,7 @@ from atts_core.engine.limits import Limiter
 from atts_core.engine.pair import Pair, Side
 from atts_core.engine.run import Engine
 from atts_core.errors import SettingsError
-from atts_core.problems.problem import Problem
+from atts_core.problems.load import ProblemSet
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
 
@@ -45,7 +47,7 @@ class Session:
     processes: dict[str, int] = field(default_factory=dict)
     """Process ids of the servers that this session started, by role."""
 
-    def load_calibration(self, dataset: str, fingerprint: str) -> Calibration | None:
+    def load_calibration(self, problems: ProblemSet) -> Calibration | None:
         """The calibration that the settings name, or the embedded pair's own, or None.
 
         Raises:
@@ -60,13 +62,11 @@ class Session:
                 return None
             path = str(EMBEDDED_CALIBRATION)
         calibration = load_calibration(Path(path))
-        mine = identity(self.pair, self.settings, dataset, fingerprint, first_turn_only=False)
+        mine = identity(self.pair, self.settings, problems, first_turn_only=False)
         self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
         return calibration
 
-    async def start(
-        self, bus: Bus, problems: Sequence[Problem], *, command: str, dataset: str, fingerprint: str = ""
-    ) -> Engine:
+    async def start(self, bus: Bus, problems: ProblemSet, *, command: str) -> Engine:
         """Publish `RunStarted` and give the engine of this run, ready to `run()`.
 
         Where the mode ranks against a calibration and there is none, first steps are collected before.
@@ -76,17 +76,31 @@ class Session:
             ServerError: a server failed while scores were collected.
         """
         conformal = self.settings.conformal
-        calibration = self.load_calibration(dataset, fingerprint)
+        calibration = self.load_calibration(problems)
         if calibration is None and conformal.mode != "online":
             calibration = await collect_first_turns(self.pair, self.settings, problems, bus)
         decider = Decider(conformal, calibration)
         bus.publish(self._run_started(decider, command))
         for warning in self.warnings:
             bus.publish(ev.Warned(message=warning))
-        return Engine(self.pair, self.settings, decider, bus, problems)
+        return Engine(
+            self.pair, self.settings, decider, bus, problems.problems, self._monitor(calibration, problems)
+        )
+
+    def _monitor(self, calibration: Calibration | None, problems: ProblemSet) -> DriftMonitor | None:
+        if calibration is None:
+            return None
+        return DriftMonitor(
+            calibration,
+            [problem.id for problem in problems.problems],
+            self.settings.samples,
+            same_problems=bool(problems.fingerprint)
+            and calibration.identity.dataset_fingerprint == problems.fingerprint,
+        )
 
     def _run_started(self, decider: Decider, command: str) -> ev.RunStarted:
         settings, conformal, calibration = self.settings, self.settings.conformal, decider.calibration
+        guarantee = describe(conformal, calibration)
         now = time.time()
         return ev.RunStarted(
             run=f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{command}",
@@ -109,7 +123,8 @@ class Session:
                 problems=len(calibration.problems) if calibration else 0,
                 fingerprint=calibration.fingerprint if calibration else "",
                 source=calibration.source if calibration else "nothing: starts empty",
-                guarantee="",
+                promise=guarantee.promise,
+                limits=guarantee.limits,
             ),
             settings=msgspec.to_builtins(settings),
         )

@@ -17,6 +17,7 @@ from atts_core import __version__, config
 from atts_core.conformal import load_calibration
 from atts_core.engine.session import Session, open_session
 from atts_core.errors import AttsError
+from atts_core.problems.load import ProblemSet
 from atts_core.serving.requests import GenerateRequest, Sampling
 
 Level = Literal["ok", "note", "problem"]
@@ -113,7 +114,7 @@ async def _servers(session: Session) -> AsyncIterator[Finding]:
 
 def _calibration(session: Session) -> Finding:
     try:
-        calibration = session.load_calibration("", "")
+        calibration = session.load_calibration(ProblemSet("", "", ()))
     except AttsError as error:
         return Finding("problem", "calibration", str(error))
     if calibration is None:

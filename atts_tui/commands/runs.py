@@ -19,7 +19,8 @@ from atts_core.engine.collect import Scores, identity
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
 from atts_core.errors import AttsError, SettingsError
-from atts_core.problems.builtin import problems as builtin
+from atts_core.problems.builtin.readable import readable
+from atts_core.problems.load import ProblemSet, load_problems
 from atts_core.problems.problem import Problem
 from atts_core.state import RunState
 from atts_tui.frontends.plain import PlainProgress
@@ -27,6 +28,9 @@ from atts_tui.frontends.result import as_json, as_text
 
 MAX_PROBLEM = 100_000
 """Characters: no context holds more, and a binary file given by mistake is caught early."""
+
+TYPED = "typed"
+"""The data set of a problem that a user typed."""
 
 DEMO_PACE = 60.0
 """Tokens a second of one stream in a demo on a screen: about what a large model on a GPU gives."""
@@ -39,9 +43,7 @@ class Plan:
     """What to run, decided before anything starts."""
 
     command: str
-    dataset: str
-    fingerprint: str
-    problems: tuple[Problem, ...]
+    problems: ProblemSet
     layers: config.Layers
     pace: float | None = None
     finish: Callable[[Session, Scores], str] | None = None
@@ -86,7 +88,7 @@ def solve(arguments: argparse.Namespace) -> int:
     problem = Problem(id="typed", question=text, gold=arguments.gold)
     if layers.given().draft is None and layers.given().target is None:
         problem = readable_problem(problem)
-    return _run(Plan("solve", "typed", "", (problem,), layers), arguments)
+    return _run(Plan("solve", ProblemSet(TYPED, "", (problem,)), layers), arguments)
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -98,20 +100,20 @@ def demo(arguments: argparse.Namespace) -> int:
         )
     if arguments.problems < 1:
         raise SettingsError(f"--problems {arguments.problems}: the demo needs at least one problem.")
-    seed = layers.given().seed or 0
-    chosen = builtin.problems("test", seed, arguments.problems, arguments.level)
+    chosen = load_problems(
+        "builtin",
+        stream="test",
+        count=arguments.problems,
+        seed=layers.given().seed or 0,
+        level=arguments.level,
+    )
     on_screen = _wants_screen(arguments)
     pace = arguments.pace if arguments.pace is not None else (DEMO_PACE if on_screen else None)
-    plan = Plan("demo", "builtin", builtin.fingerprint(chosen), tuple(chosen), layers, pace or None)
-    return _run(plan, arguments)
+    return _run(Plan("demo", chosen, layers, pace or None), arguments)
 
 
 def calibrate(arguments: argparse.Namespace) -> int:
     """`atts calibrate`: a run in online mode whose scores are kept: later turns are as in real runs."""
-    if arguments.dataset != "builtin":
-        raise SettingsError(
-            f"There is no data set {arguments.dataset!r}; there is builtin, the embedded pair's own problems."
-        )
     if arguments.limit < 1:
         raise SettingsError(f"--limit {arguments.limit}: a calibration needs at least one problem.")
     output = Path(arguments.output)
@@ -126,16 +128,17 @@ def calibrate(arguments: argparse.Namespace) -> int:
         )
     arguments.samples = arguments.samples or 4
     layers = _layers(arguments)
-    chosen = tuple(builtin.problems("calibration", layers.given().seed or 0, arguments.limit, None))
-    fingerprint = builtin.fingerprint(chosen)
+    chosen = load_problems(
+        arguments.dataset, stream="calibration", count=arguments.limit, seed=layers.given().seed or 0
+    )
 
     def write(session: Session, scores: Scores) -> str:
-        card = identity(session.pair, session.settings, "builtin", fingerprint, first_turn_only=False)
-        calibration = scores.calibration(chosen, card, str(output))
+        card = identity(session.pair, session.settings, chosen, first_turn_only=False)
+        calibration = scores.calibration(chosen.problems, card, str(output))
         save_calibration(calibration, output, overwrite=arguments.overwrite)
         return f"wrote {output}: {len(calibration):,} scores of {len(calibration.problems)} problems"
 
-    return _run(Plan("calibrate", "builtin", fingerprint, chosen, layers, finish=write), arguments)
+    return _run(Plan("calibrate", chosen, layers, finish=write), arguments)
 
 
 def readable_problem(problem: Problem) -> Problem:
@@ -144,13 +147,10 @@ def readable_problem(problem: Problem) -> Problem:
     Raises:
         SettingsError: the embedded models cannot read a word of it; names it and shows three that they can.
     """
-    reading = builtin.read(problem.question)
-    if reading.unknown:
-        words = ", ".join(repr(word) for word in reading.unknown[:5])
-        examples = "\n".join(f'  atts solve "{example}"' for example in reading.examples)
+    reading = readable(problem.question)
+    if not reading.readable:
         raise SettingsError(
-            f"The embedded models cannot read {words}: they know only a small vocabulary. Give the URLs of "
-            f"your own servers with --draft and --target, or try one of these:\n{examples}"
+            f"{reading.explain()}\nFor other problems give your own servers with --draft and --target."
         )
     if problem.gold is None and reading.gold is not None:
         return msgspec.structs.replace(problem, gold=reading.gold)
@@ -168,11 +168,12 @@ async def drive(
     try:
         async with open_session(plan.layers, os.environ, say=say, pace=plan.pace) as session:
             problems = plan.problems
-            if session.pair.profile is config.EMBEDDED and plan.dataset == "typed":
-                problems = tuple(readable_problem(problem) for problem in problems)
-            engine = await session.start(
-                bus, problems, command=plan.command, dataset=plan.dataset, fingerprint=plan.fingerprint
-            )
+            if session.pair.profile is config.EMBEDDED and problems.dataset == TYPED:
+                typed = readable_problem(problems.problems[0])
+                problems = ProblemSet(TYPED, "", (typed,))
+                if typed.gold is None:
+                    session.warnings.append(readable(typed.question).explain())
+            engine = await session.start(bus, problems, command=plan.command)
             control.attach(engine)
             async with session.watching(bus):
                 end = await engine.run()

@@ -1,0 +1,53 @@
+"""Problems by the name of their data set. `builtin`, the embedded pair's own, is always there."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from atts_core.errors import SettingsError
+from atts_core.problems.builtin.streams import problems as draw
+from atts_core.problems.problem import Problem
+
+DATASETS = ("builtin",)
+
+
+class ProblemSet(msgspec.Struct, frozen=True):
+    """Problems with the name of their data set and a fingerprint of exactly these."""
+
+    dataset: str
+    fingerprint: str
+    problems: tuple[Problem, ...]
+
+
+def load_problems(
+    dataset: str,
+    *,
+    stream: Literal["calibration", "test"],
+    count: int,
+    seed: int = 0,
+    level: int | None = None,
+) -> ProblemSet:
+    """`count` problems of a data set, the same for the same arguments.
+
+    Raises:
+        SettingsError: there is no such data set, or it has no such level or too few problems.
+    """
+    if dataset not in DATASETS:
+        raise SettingsError(
+            f"There is no data set {dataset!r}; there is only builtin, the embedded pair's own."
+        )
+    chosen = tuple(
+        Problem(id=p.id, question=p.question, gold=p.gold, family=p.family, level=p.level)
+        for p in draw(stream, seed, count, level)
+    )
+    return ProblemSet(dataset, fingerprint(chosen), chosen)
+
+
+def fingerprint(problems: Sequence[Problem]) -> str:
+    """16 hexadecimal digits of the SHA-256 over ids, questions and gold answers, in order."""
+    digest = hashlib.sha256()
+    for problem in problems:
+        digest.update(msgspec.json.encode((problem.id, problem.question, problem.gold)))
+    return digest.hexdigest()[:16]
