@@ -3,7 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+from atts_core.conformal.intervals import Estimate
 from atts_core.events import VerdictReached
+from atts_core.problems.metrics import Accuracy, accuracy
 from atts_core.state import ProblemState, RunState, SampleState
 
 LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
@@ -24,6 +28,14 @@ def as_json(state: RunState) -> dict[str, Any]:
     }
     if run and run.command == "solve" and state.problems:
         result["answer"] = state.problems[0].answer
+    reached = achieved(state)
+    if reached.problems:
+        result["accuracy"] = {
+            "problems": reached.problems,
+            "sample": msgspec.to_builtins(reached.sample),
+            "majority": msgspec.to_builtins(reached.majority),
+            "pass_at_k": msgspec.to_builtins(reached.pass_at_k),
+        }
     return result | {
         "problems": [_problem(problem) for problem in state.problems],
         "takeover": {
@@ -52,6 +64,19 @@ def as_json(state: RunState) -> dict[str, Any]:
         else None,
         "warnings": list(state.warnings),
     }
+
+
+def achieved(state: RunState) -> Accuracy:
+    """Accuracy over the finished problems whose gold answer is known; failed samples make a problem unknown."""
+    known = [
+        problem
+        for problem in state.problems
+        if problem.correct is not None and all(sample.correct is not None for sample in problem.samples)
+    ]
+    return accuracy(
+        [[bool(sample.correct) for sample in problem.samples] for problem in known],
+        [bool(problem.correct) for problem in known],
+    )
 
 
 def _problem(problem: ProblemState) -> dict[str, Any]:
@@ -90,12 +115,11 @@ def _verdicts(sample: SampleState) -> Iterator[VerdictReached]:
 def as_text(state: RunState) -> str:
     """A few lines for a person."""
     lines = [line for problem in state.problems for line in _problem_lines(problem)]
-    known = [s.correct for p in state.problems for s in p.samples if s.correct is not None]
-    voted = [p.correct for p in state.problems if p.correct is not None]
-    if len(state.problems) > 1 and voted:
+    reached = achieved(state)
+    if reached.problems > 1:
         lines.append(
-            f"accuracy: {sum(voted)}/{len(voted)} problems by vote, "
-            f"{sum(known) / max(len(known), 1):.0%} per sample"
+            f"accuracy: by vote {_percent(reached.majority)}, per sample {_percent(reached.sample)} "
+            f"({reached.problems} problems, 95 % intervals over problems)"
         )
     run = state.run
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
@@ -112,6 +136,12 @@ def as_text(state: RunState) -> str:
     if state.samples_failed:
         lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples")
     return "\n".join(lines)
+
+
+def _percent(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "—"
+    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
 
 
 def _problem_lines(problem: ProblemState) -> Iterator[str]:
