@@ -50,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.command == "audit":
+        from atts_tui.commands.audit import run_audit  # noqa: PLC0415
+
+        return run_audit(arguments)
     if arguments.command == "check":
         from atts_tui.commands.check import check  # noqa: PLC0415
 
@@ -118,6 +122,35 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--limit", type=int, default=100, metavar="N", help="problems (default: 100)")
     _run_options(calibrate)
 
+    audit = _command(
+        commands,
+        "audit",
+        "judge every decision of a recorded run again: realised against nominal, drift, signal",
+        "examples:\n  atts demo --events > run.jsonl && atts audit run.jsonl --takeover-rate 0.3\n"
+        "  atts audit results.jsonl.gz --calibration scores.npy --rule reference --alpha 0.6\n"
+        "  atts audit results.jsonl.gz --folds 5 --mode per-turn --json",
+    )
+    audit.add_argument(
+        "run",
+        metavar="RUN",
+        help="events of ours (.jsonl), or results of the authors' programs (folder, .jsonl[.gz])",
+    )
+    audit.add_argument("--samples", type=int, metavar="M", help="samples a problem of the authors' results")
+    audit.add_argument(
+        "--gold", metavar="FILE", help="right answers: a JSON object from problem to answer (else: the vote)"
+    )
+    audit.add_argument(
+        "--folds", type=int, metavar="K", help="calibrate every step on the run's other problems, in K parts"
+    )
+    audit.add_argument(
+        "--other-problems",
+        action="store_true",
+        help="calibration and run are of different problems (for drift)",
+    )
+    audit.add_argument("--seed", type=int, metavar="N", help="of the random numbers of --smoothed")
+    audit.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    _threshold_options(audit)
+
     check = _command(
         commands, "check", "is everything in order: servers, models, calibration, GPU, terminal", ""
     )
@@ -172,6 +205,28 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "(default of the embedded pair)",
     )
     method.add_argument("--seed", type=int, metavar="N", help="makes a run repeatable (default: 0)")
+    _threshold_options(parser).add_argument(
+        "--strict", action="store_true", default=None, help="refuse a calibration that differs from the run"
+    )
+    machine = parser.add_argument_group("servers' load")
+    machine.add_argument("--draft-concurrency", type=int, metavar="N", help="requests under way at the draft")
+    machine.add_argument(
+        "--target-concurrency", type=int, metavar="N", help="requests under way at the target"
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--headless", action="store_true", help="no screen: progress on stderr, result on stdout"
+    )
+    output.add_argument("--json", action="store_true", help="headless, and the result as one JSON object")
+    output.add_argument(
+        "--events", action="store_true", help="headless, and every event as a JSON line on stdout"
+    )
+    output.add_argument("--theme", metavar="NAME", help="theme of the screen")
+    output.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
+    output.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
+
+
+def _threshold_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     threshold = parser.add_argument_group("threshold (give one of the first three)")
     threshold.add_argument(
         "--takeover-rate", type=float, metavar="R", help="nominal share of steps taken over (default: 0.4)"
@@ -201,25 +256,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     threshold.add_argument(
         "--smoothed", action="store_true", default=None, help="split ties at random (recorded)"
     )
-    threshold.add_argument(
-        "--strict", action="store_true", default=None, help="refuse a calibration that differs from the run"
-    )
-    machine = parser.add_argument_group("servers' load")
-    machine.add_argument("--draft-concurrency", type=int, metavar="N", help="requests under way at the draft")
-    machine.add_argument(
-        "--target-concurrency", type=int, metavar="N", help="requests under way at the target"
-    )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--headless", action="store_true", help="no screen: progress on stderr, result on stdout"
-    )
-    output.add_argument("--json", action="store_true", help="headless, and the result as one JSON object")
-    output.add_argument(
-        "--events", action="store_true", help="headless, and every event as a JSON line on stdout"
-    )
-    output.add_argument("--theme", metavar="NAME", help="theme of the screen")
-    output.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
-    output.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
+    return threshold
 
 
 if __name__ == "__main__":

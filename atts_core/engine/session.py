@@ -17,6 +17,7 @@ from atts_core import __version__
 from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import EMBEDDED, SERVERS, Layers, Settings
+from atts_core.conformal.authors_files import load_authors_file
 from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
@@ -61,7 +62,7 @@ class Session:
             ):
                 return None
             path = str(EMBEDDED_CALIBRATION)
-        calibration = load_calibration(Path(path))
+        calibration = read_calibration(Path(path))
         mine = identity(self.pair, self.settings, problems, first_turn_only=False)
         self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
         return calibration
@@ -128,6 +129,11 @@ class Session:
             ),
             settings=msgspec.to_builtins(settings),
         )
+
+
+def read_calibration(path: Path) -> Calibration:
+    """A calibration file of ours, or one of the authors' `.npy`. Raises `SettingsError` for anything else."""
+    return load_authors_file(path) if path.suffix == ".npy" else load_calibration(path)
 
 
 @asynccontextmanager

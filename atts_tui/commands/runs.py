@@ -55,6 +55,7 @@ class Control:
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
+        self.task: asyncio.Task[None] | None = None
         self._paused = False
 
     def attach(self, engine: Engine) -> None:
@@ -62,6 +63,11 @@ class Control:
         self.engine = engine
         if self._paused:
             engine.pause()
+
+    def stop(self) -> None:
+        """End the run; what was finished is kept."""
+        if self.task:
+            self.task.cancel()
 
     def pause(self) -> None:
         """Send no new requests."""
@@ -249,6 +255,7 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
             control=control,
             theme=given.theme,
             fps=given.fps or 10,
+            title=plan.command,
             ascii_only=arguments.ascii,
         )
 
@@ -260,7 +267,7 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
                 if app.state.run is None:
                     app.exit()  # nothing to look at: leave the screen and say why
 
-        task = asyncio.create_task(engine())
+        task = control.task = asyncio.create_task(engine())
         try:
             await app.run_async()
         finally:

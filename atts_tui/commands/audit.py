@@ -1,0 +1,184 @@
+"""`atts audit`: judge every decision of a recorded run again, under any calibration, mode, rule and alpha."""
+
+import argparse
+import random
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import msgspec
+
+from atts_core.conformal import Calibration, ConformalSettings
+from atts_core.conformal.audit import Audit, Correct, audit, cross_audit
+from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.records import RecordedRun, load_authors_run
+from atts_core.conformal.signal import Signal
+from atts_core.engine.session import read_calibration
+from atts_core.engine.votes import vote
+from atts_core.errors import SettingsError
+from atts_core.problems.grading import grade
+from atts_core.runs.recorded_run import begins_with_an_event, load_events, recorded_run
+
+SHOWN_TURNS = 40
+
+
+class _Gold(msgspec.Struct):
+    """An entry of a gold file that says more than the answer."""
+
+    gold: str
+
+
+def run_audit(arguments: argparse.Namespace) -> int:
+    """The whole command."""
+    run, gold = _load(Path(arguments.run), arguments.samples)
+    if arguments.gold is not None:
+        gold = _gold(Path(arguments.gold))
+    correct, judged_by = _correct(run, gold)
+    calibration = None if arguments.calibration is None else read_calibration(Path(arguments.calibration))
+    settings = _settings(arguments, calibration, run.samples)
+    numbers = random.Random(arguments.seed or 0)
+    uniform = (lambda: 1 - numbers.random()) if settings.smoothed else None
+    if arguments.folds is not None:
+        if calibration is not None:
+            raise SettingsError(
+                "--folds calibrates on the run's own problems: give it, or --calibration, not both."
+            )
+        report = cross_audit(run, settings, folds=arguments.folds, correct=correct, uniform=uniform)
+    else:
+        report = audit(
+            run,
+            settings,
+            calibration,
+            correct=correct,
+            same_problems=not arguments.other_problems,
+            uniform=uniform,
+        )
+    if arguments.json:
+        sys.stdout.write(
+            msgspec.json.format(msgspec.json.encode(_as_json(report, judged_by))).decode() + "\n"
+        )
+    else:
+        sys.stdout.write(_as_text(report, judged_by) + "\n")
+    return 0
+
+
+def _load(path: Path, samples: int | None) -> tuple[RecordedRun, dict[str, str]]:
+    if begins_with_an_event(path):
+        return recorded_run(load_events(path))
+    return load_authors_run(path, samples), {}
+
+
+def _gold(path: Path) -> dict[str, str]:
+    try:
+        entries = msgspec.json.decode(path.read_bytes(), type=dict[str, str | _Gold])
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
+    except msgspec.MsgspecError as error:
+        raise SettingsError(
+            f"{path} is no gold file, which maps problems to answers in JSON: {error}."
+        ) from None
+    return {problem: entry if isinstance(entry, str) else entry.gold for problem, entry in entries.items()}
+
+
+def _correct(run: RecordedRun, gold: dict[str, str]) -> tuple[Correct, str]:
+    """Which chains are right, and by what that was judged: the gold answers, else the samples' own vote."""
+    if gold:
+        known = [chain for chain in run.chains if chain.problem in gold]
+        right = {(c.problem, c.sample): bool(grade(c.answer, gold[c.problem])) for c in known}
+        return right, "gold answers"
+    answers: dict[str, list[str | None]] = defaultdict(list)
+    for chain in run.chains:
+        answers[chain.problem].append(chain.answer)
+    winners = {problem: vote(given).winner for problem, given in answers.items()}
+    voted = {
+        (c.problem, c.sample): bool(grade(c.answer, winners[c.problem]))
+        for c in run.chains
+        if winners[c.problem] is not None
+    }
+    return voted, "the samples' own vote"
+
+
+def _settings(
+    arguments: argparse.Namespace, calibration: Calibration | None, samples: int
+) -> ConformalSettings:
+    static = calibration is not None or arguments.folds is not None
+    given = {
+        "mode": arguments.mode or ("marginal" if static or arguments.rule == "reference" else "online"),
+        "rule": arguments.rule,
+        "alpha": arguments.alpha,
+        "takeover_rate": arguments.takeover_rate,
+        "budget": arguments.budget,
+        "adapt": arguments.adapt,
+        "gamma": arguments.gamma,
+        "window": arguments.window,
+        "smoothed": arguments.smoothed,
+        "samples": samples,
+    }
+    return ConformalSettings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _as_json(report: Audit, judged_by: str) -> dict[str, object]:
+    """The report with the keys of the command line's contract; `signal` is flat there."""
+    result: dict[str, object] = msgspec.to_builtins(report)
+    result["signal"] = None
+    if report.signal is not None:
+        result["signal"] = {
+            "auroc": msgspec.to_builtins(report.signal.auroc),
+            "auroc_within": msgspec.to_builtins(report.signal.auroc_within),
+            "verdict": report.signal.verdict,
+            "judged_by": judged_by,
+        }
+    return result
+
+
+def _as_text(report: Audit, judged_by: str) -> str:
+    how = f"mode {report.mode}, rule {report.rule}, alpha {report.alpha:g}"
+    same = f"{report.same_p:,} of {report.recorded_p:,}"
+    lines = [
+        f"{report.decisions:,} decisions judged by {how} against {report.calibration_size:,} scores",
+        f"taken over: {_share(report.interval)}, nominal {report.nominal:.1%}, recorded {report.recorded:.1%}",
+        f"verdicts that change: {report.changed:,}; recorded p-values that come out equal: {same}",
+    ]
+    if report.unverifiable:
+        lines.append(f"not verifiable, so taken over: {report.unverifiable:,}")
+    over = f"{report.turn_deviation:.3f} over turns, {report.problem_deviation:.3f} over problems"
+    lines += [
+        f"mean distance from nominal: {over}",
+        "",
+        " turn      n   taken over   95 % by problem    as recorded",
+    ]
+    lines += [
+        f"{rate.turn + 1:5}  {rate.n:5,}        {rate.realised:6.1%}   [{rate.low:6.1%}, {rate.high:6.1%}]"
+        f"         {rate.recorded:6.1%}"
+        for rate in report.per_turn[:SHOWN_TURNS]
+    ]
+    if len(report.per_turn) > SHOWN_TURNS:
+        lines.append(f"… and {len(report.per_turn) - SHOWN_TURNS} more turns; --json has them all")
+    lines += ["", f"guarantee: {report.guarantee.promise}", f"           {report.guarantee.limits}"]
+    lines += [f"drift: {report.drift.sentence}"]
+    for name, signal in (
+        ("mean PPL of a chain", report.signal),
+        ("PPL of its first step", report.signal_first),
+    ):
+        if signal is not None:
+            lines.append(_signal(name, signal, judged_by))
+    if report.signal is not None:
+        lines.append(report.signal.verdict)
+    return "\n".join(lines)
+
+
+def _signal(name: str, signal: Signal, judged_by: str) -> str:
+    over, within = _number(signal.auroc), _number(signal.auroc_within)
+    return f"signal: {name} tells wrong chains (by {judged_by}) with AUROC {over}, within problems {within}"
+
+
+def _number(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "—"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _share(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "—"
+    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
