@@ -71,17 +71,20 @@ class Subscription:
 class Bus:
     """Stamps events and hands them to every subscription. Use it from one event loop."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, first_seq: int = 1) -> None:
-        """`clock` gives seconds; `first_seq` is more than 1 where a recorded run goes on."""
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, first_seq: int = 1, first_at: float = 0.0
+    ) -> None:
+        """`clock` gives seconds. Where a recorded run goes on, `first_seq` and `first_at` go on from its last
+        event, so that its time counts only the seconds in which it ran."""
         self._clock = clock
-        self._began = clock()
+        self._began = clock() - first_at
         self._next_seq = first_seq
         self._subscriptions: list[Subscription] = []
         self.closed = False
 
     @property
     def now(self) -> float:
-        """Seconds since the bus was made: the run's own time."""
+        """Seconds since the run began: its own time."""
         return self._clock() - self._began
 
     def subscribe(self) -> Subscription:

@@ -1,6 +1,7 @@
 """Token rates over time, counted in fixed bins so that memory stays flat however long a run is."""
 
 from collections import deque
+from collections.abc import Iterable
 
 BIN_SECONDS = 0.5
 """Width of a bin: half the window that a person reads as "now"."""
@@ -15,6 +16,17 @@ class RateMeter:
 
     def __init__(self) -> None:
         self._bins: deque[tuple[int, dict[str, int]]] = deque(maxlen=BINS)
+
+    def export(self) -> list[tuple[int, dict[str, int]]]:
+        """All bins, oldest first: number of the bin and tokens by kind."""
+        return list(self._bins)
+
+    @classmethod
+    def of(cls, bins: Iterable[tuple[int, dict[str, int]]]) -> "RateMeter":
+        """The meter that `export` gave these bins of."""
+        meter = cls()
+        meter._bins.extend(bins)
+        return meter
 
     def add(self, kind: str, at: float, tokens: int) -> None:
         """Count `tokens` of one kind at run time `at` (seconds, not decreasing)."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from atts_core import events as ev
 from atts_core.meters import RateMeter
 from atts_core.telemetry.readings import GpuReading, ServerReading
@@ -71,6 +73,8 @@ class SampleState:
     message: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+    verifying: int = 0
+    """Tokens of the scoring request under way."""
     touched: int = 0
 
     @property
@@ -230,8 +234,30 @@ class RunState:
         _APPLY[type(stamped.event)](self, stamped.event)
 
     def _run_started(self, event: ev.RunStarted) -> None:
+        if self.run is not None:
+            self._run_continued(event, self.run)
+            return
         self.run = event
         self._say("info", f"{event.strategy} started: {event.samples} samples a problem, {event.turns} turns")
+
+    def _run_continued(self, event: ev.RunStarted, before: ev.RunStarted) -> None:
+        """A new engine goes on with a run that had stopped: what was under way then never happened."""
+        self.run = msgspec.structs.replace(event, started_at=before.started_at)
+        self.finished, self.paused = None, False
+        for problem in self.problems:
+            for sample in problem.samples:
+                if sample.end is None and sample.phase != "pending":
+                    self._drop_unfinished(sample)
+        self._say("info", "continued: every sample goes on from its last finished step")
+
+    def _drop_unfinished(self, sample: SampleState) -> None:
+        turn = sample.turns[-1] if sample.turns else None
+        if turn and turn.spans and turn.spans[-1].end is None:
+            turn.spans.pop()
+        if sample.steps and not sample.steps[-1].complete:
+            self._uncount(sample, sample.steps.pop())
+        self.verified_tokens -= sample.verifying
+        sample.verifying, sample.phase, sample.queued_for, sample.touched = 0, "between", None, self.seq
 
     def _run_paused(self, _: ev.RunPaused) -> None:
         self.paused = True
@@ -273,11 +299,29 @@ class RunState:
 
     def _sample_started(self, event: ev.SampleStarted) -> None:
         sample = self._touch(event.problem, event.sample)
+        problem = self.problems[event.problem]
+        if sample.end is not None:
+            self._begin_again(problem, sample)
+            return
         sample.phase, sample.started_at = "between", self.now
         self.samples_started += 1
-        problem = self.problems[event.problem]
         if problem.started_at is None:
-            problem.started_at = self.now
+            problem.started_at, problem.touched = self.now, self.seq
+
+    def _begin_again(self, problem: ProblemState, sample: SampleState) -> None:
+        """A sample that had ended, such as a failed one, goes on from its last finished step."""
+        self.samples_ended -= 1
+        self.samples_failed -= sample.end == "failed"
+        self._drop_unfinished(sample)
+        sample.end, sample.ended_at, sample.answer, sample.correct, sample.message = (
+            None,
+            None,
+            None,
+            None,
+            "",
+        )
+        problem.finished, problem.finished_at, problem.touched = False, None, self.seq
+        self._say("info", "goes on from its last finished step", problem.index, sample.index)
 
     def _sample_finished(self, event: ev.SampleFinished) -> None:
         sample = self._touch(event.problem, event.sample)
@@ -300,6 +344,9 @@ class RunState:
 
     def _draft_started(self, event: ev.DraftStarted) -> None:
         sample = self._begin(event.problem, event.sample, event.turn, "draft")
+        # A second draft in one turn is a new try: the one before was rejected.
+        if sample.steps and sample.steps[-1].turn == event.turn and sample.steps[-1].role == "draft":
+            sample.steps[-1].discarded = True
         sample.steps.append(Step(event.turn, "draft"))
 
     def _tokens_streamed(self, event: ev.TokensStreamed) -> None:
@@ -316,7 +363,8 @@ class RunState:
         self._complete(event, "between")
 
     def _verification_started(self, event: ev.VerificationStarted) -> None:
-        self._begin(event.problem, event.sample, event.turn, "verify")
+        sample = self._begin(event.problem, event.sample, event.turn, "verify")
+        sample.verifying = event.tokens
         self.verified_tokens += event.tokens
         self.rates.add("verify", self.now, event.tokens)
 
@@ -325,7 +373,7 @@ class RunState:
         turn = self._turn(sample, event.turn)
         turn.verdict = event
         self._end_span(turn)
-        sample.phase = "between"
+        sample.phase, sample.verifying = "between", 0
         while len(self.by_turn) <= event.turn:
             self.by_turn.append(TurnRate())
         taken = event.verdict != "accept"
@@ -434,6 +482,14 @@ class RunState:
         self._end_span(self._turn(sample, event.turn))
         sample.phase = phase
 
+    def _uncount(self, sample: SampleState, step: Step) -> None:
+        if step.role == "draft":
+            sample.draft_tokens -= step.tokens
+            self.draft_tokens -= step.tokens
+        else:
+            sample.target_tokens -= step.tokens
+            self.target_tokens -= step.tokens
+
     def _count(self, sample: SampleState, step: Step, tokens: int) -> None:
         step.tokens += tokens
         if step.role == "draft":
@@ -465,6 +521,8 @@ def verdict_in_words(verdict: ev.VerdictReached) -> str:
         sign, outcome = "<" if reference else "≤", "accept"
     else:
         sign, outcome = "≥" if reference else ">", "target takes over"
+    if verdict.p is None:  # some recorded runs kept the decision and not what it was made of
+        return f"{where}: PPL {verdict.ppl:.3f} → {outcome}"
     return f"{where}: PPL {verdict.ppl:.3f}, {name} {verdict.p:.2f} {sign} {verdict.alpha:.2f} → {outcome}"
 
 

@@ -169,6 +169,38 @@ def test_an_attempt_that_failed_is_taken_back() -> None:
     assert state.draft_tokens == 3
 
 
+def test_a_continued_run_forgets_what_was_under_way_and_counts_it_once() -> None:
+    whole = story()
+    for cut in range(4, len(whole)):
+        state = RunState().fold(stamped(whole[:cut]))
+        before = state.problems[0].samples[0].steps
+        finished = [step.text for step in before if step.complete]
+        state.apply(ev.Stamped(100, 9.0, STARTED))
+        sample = state.problems[0].samples[0]
+        assert [step.text for step in sample.steps] == finished
+        assert state.draft_tokens + state.target_tokens == sum(len(text) for text in finished)
+        assert state.verified_tokens == sum(
+            e.tokens for e, after in pairwise(whole[:cut])
+            if isinstance(e, ev.VerificationStarted) and isinstance(after, ev.VerdictReached)
+        )  # fmt: skip
+        assert all(span.end is not None for turn in sample.turns for span in turn.spans)
+        assert state.finished is None
+        assert state.samples_started == 2
+
+
+def test_a_failed_sample_that_begins_again_is_not_ended_and_not_counted_twice() -> None:
+    state = RunState().fold(stamped(story()))
+    state.fold([ev.Stamped(90, 9.0, STARTED), ev.Stamped(91, 9.0, ev.SampleStarted(problem=0, sample=1))])
+    assert (state.samples_started, state.samples_ended, state.samples_failed) == (2, 1, 0)
+    assert state.problems[0].samples[1].end is None
+    assert not state.problems[0].finished
+
+
+def test_a_second_draft_in_a_turn_takes_the_place_of_the_first() -> None:
+    state = RunState().fold(stamped([*story()[:4], *writes("draft", "no"), *writes("draft", "yes")]))
+    assert state.problems[0].samples[0].text == "yes"
+
+
 def test_every_event_is_folded() -> None:
     """A new event that nobody folds would pass unseen: each member of the union has its method."""
     from atts_core.state import _APPLY
@@ -205,6 +237,7 @@ def normal(thing: object) -> object:
             verdict("take-over", p=0.6, rule="reference"),
             "turn 1: PPL 1.500, percentile 0.60 ≥ 0.60 → target takes over",
         ),
+        (verdict(p=None), "turn 1: PPL 1.500 → accept"),
         (verdict("unverifiable"), "turn 1: nothing to verify in the draft's step → target takes over"),
     ],
 )
