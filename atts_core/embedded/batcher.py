@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -124,17 +124,20 @@ class Batcher:
                 self._waiting.append(job)
             self._changed.notify()
 
-    def abort(self, name: str | None, reason: str = "Aborted") -> None:
-        """Ends jobs within a step: that of this rid, those of this group, or (None) all.
-
-        What they have written stays theirs.
-        """
+    def abort(self, jobs: Iterable[Job], reason: str = "Aborted") -> None:
+        """Ends jobs within a step; what they have written stays theirs. Finished ones are left alone."""
         with self._changed:
-            for job in self._jobs.values():
-                if name is None or name in (job.rid, job.group):
-                    job.abort = job.abort or Finish("abort", reason)
+            for job in jobs:
+                if self._jobs.get(job.rid) is job and job.abort is None:
+                    job.abort = Finish("abort", reason)
                     self._aborting = True
             self._changed.notify()
+
+    def abort_named(self, name: str | None) -> None:
+        """Ends the job of this rid and those of this group, or (None) all."""
+        with self._changed:
+            jobs = [job for job in self._jobs.values() if name is None or name in (job.rid, job.group)]
+        self.abort(jobs)
 
     def flush(self) -> bool:
         """Empties the prefix cache; False where requests run or wait, and nothing was done."""

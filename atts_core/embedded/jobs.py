@@ -70,7 +70,7 @@ class Job:
     seed: int
     copy: int = 0
     logprobs: LogprobOptions | None = None
-    on_progress: Callable[[], None] | None = None
+    on_progress: Callable[["Job"], None] | None = None
 
     progress: Progress = field(default_factory=Progress)
     cached_tokens: int = 0
