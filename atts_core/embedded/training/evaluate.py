@@ -63,18 +63,19 @@ def _report(pair: Pair, count: int, samples: int) -> Iterable[str]:
         number = sum(map(belongs, asked))
         yield f"| {name} | {number} | {_accuracy(draft, belongs)} | {_accuracy(target, belongs)} |"
 
-    calibration = pair.alone(problems("calibration", _CALIBRATION_SEED, 100), 4, "draft", _SAMPLING_SEED)
+    known = problems("calibration", _CALIBRATION_SEED, min(100, count))
+    calibration = pair.alone(known, 4, "draft", _SAMPLING_SEED)
     pair.score(calibration)
     values = sorted(value for chain in calibration for _, _, value in chain.steps if value is not None)
     quantiles = ", ".join(
         f"{q} %: {exp(values[int(q / 100 * len(values))]):.4f}" for q in (50, 75, 80, 90, 95)
     )
-    yield f"\nPPL of {len(values)} draft steps (100 calibration problems, 4 samples): {quantiles}."
+    yield f"\nPPL of {len(values)} draft steps ({len(known)} calibration problems, 4 samples): {quantiles}."
     pair.score(draft)
     for name, judge in (("first wrong step", _departs), ("step with wrong arithmetic", _wrong_arithmetic)):
         right, wrong = _split(pair, draft, judge)
         counts = f"{len(wrong)} of {len(wrong) + len(right)}"
-        yield f"AUROC of PPL for the {name}: {_auroc(wrong, right):.3f} ({counts})."
+        yield f"AUROC of PPL for the {name}: {auroc(wrong, right):.3f} ({counts})."
 
     alone_tokens = sum(chain.target_tokens for chain in target)
     yield "\n| run | nominal | realised | accuracy | majority | target's tokens |\n|---|---|---|---|---|---|"
@@ -150,7 +151,7 @@ def _split(
     return right, wrong
 
 
-def _auroc(wrong: Sequence[float], right: Sequence[float]) -> float:
+def auroc(wrong: Sequence[float], right: Sequence[float]) -> float:
     """Chance that a wrong step's value is above a right one's; ties count half."""
     labelled = sorted([(value, True) for value in wrong] + [(value, False) for value in right])
     below = ties = 0
