@@ -153,7 +153,8 @@ class _Growing(Generic[T]):
         """The elements after those already given.
 
         The bytes seen before are not decoded again where the list begins with them. A list that begins
-        otherwise is decoded whole. Raises `Unusable` where it shrank or is no list of the right kind.
+        otherwise is decoded whole and must hold the same elements. Raises `Unusable` where it does not, or is
+        no list of the right kind.
         """
         at = len(self._seen)
         try:
@@ -161,8 +162,8 @@ class _Growing(Generic[T]):
                 fresh = self._decoder.decode(b"[" + raw[at:].removeprefix(b","))
             else:
                 whole = self._decoder.decode(raw)
-                if len(whole) < self.count:
-                    raise Unusable("tokens that had been sent are gone")
+                if self.count and whole[: self.count] != self._decoder.decode(self._seen + b"]"):
+                    raise Unusable("tokens that had been sent are changed or gone")
                 fresh = whole[self.count :]
         except msgspec.MsgspecError as error:
             raise Unusable(f"a list of tokens is not what it should be ({error})") from None

@@ -19,6 +19,8 @@ from atts_core.serving.errors import TimeoutKind
 _HIGH_WATER: Final = 1 << 20
 """Bytes that wait for a slow reader before the socket is no longer read."""
 
+_HEX: Final = b"0123456789abcdefABCDEF"
+
 _LANDING: Final = 64 << 10
 """Bytes read from a socket at once."""
 
@@ -69,13 +71,11 @@ class _Framing:
             if name == b"content-length":
                 length = value
             elif name == b"transfer-encoding":
-                transfer = value.lower()
+                transfer = value
         if method == b"HEAD" or response.status_code in (204, 304):
             self._mode, self.done = "length", True
         elif transfer is not None:
-            if transfer != b"chunked":
-                raise ValueError("unknown transfer encoding")
-            self._mode = "chunked"
+            self._mode = "chunked"  # h11 lets no other coding pass
         elif length is not None:
             self._mode, self._left = "length", int(length)
             self.done = self._left == 0
@@ -123,7 +123,7 @@ class _Framing:
                         raise ValueError("a chunk has no size")
                     break
                 digits = buffer[at:end].split(b";", 1)[0].strip()
-                if not digits.isalnum() or len(digits) > 15:
+                if not 0 < len(digits) < 16 or digits.strip(_HEX):
                     raise ValueError("a chunk's size is not a number")
                 self._left = int(digits, 16)
                 if self._left == 0:
@@ -381,7 +381,7 @@ class DirectTransport(httpx2.AsyncBaseTransport):
                 self._slots.release()
             else:
                 self._give_back(connection, keep=False)
-            if isinstance(error, h11.RemoteProtocolError | ValueError):
+            if isinstance(error, h11.ProtocolError | ValueError):
                 raise httpx2.RemoteProtocolError(f"not an HTTP answer: {error}") from error
             raise
         body.give_back = self._give_back

@@ -69,7 +69,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: bool = False
     """Also give the log-probability of every new token (temperature-scaled, as the server samples)."""
     rid: str = ""
-    """Identity of the request on the server; must be unique among those in flight. Empty: one is made."""
+    """Identity of the request on the server; must never have been used there. Empty: one is made."""
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +88,11 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_rid() -> str:
-    """An identity that no other request has: 0.4.3.post4 never answers the first of two equal ones."""
+    """An identity that no other request has.
+
+    0.4.3.post4 never answers the first of two equal ones in flight, and begins the text of a later one with
+    that of the earlier (seen while recording `tests/serving/recorded`).
+    """
     return uuid.uuid4().hex
 
 

@@ -1,4 +1,4 @@
-"""What a GPU or a server said about itself at one moment. Every field that a source could not give is None."""
+"""What a GPU or a server said about itself at one moment. A field that a source could not give is None."""
 
 import msgspec
 
@@ -20,10 +20,16 @@ class GpuReading(msgspec.Struct, frozen=True, kw_only=True):
     """Watts."""
     temperature: float | None = None
     """Degrees Celsius."""
+    missing: dict[str, str] = {}
+    """Why a field is None: name of the field → the driver's own words."""
 
 
 class ServerReading(msgspec.Struct, frozen=True, kw_only=True):
-    """Metrics of one server."""
+    """Metrics of one server.
+
+    SGLang writes its gauges (`running` to `used_tokens`) only at a prefill and every 40 decode steps: after
+    the last request they keep its values (measured on 0.4.3.post4). The counts since the start are exact.
+    """
 
     running: int | None = None
     queued: int | None = None
@@ -32,5 +38,15 @@ class ServerReading(msgspec.Struct, frozen=True, kw_only=True):
     cache_hit_rate: float | None = None
     generation_throughput: float | None = None
     """Tokens per second, as the server counts them."""
+    used_tokens: int | None = None
+    """Tokens in the KV cache that running requests hold."""
+    prompt_tokens: int | None = None
+    """Prompt tokens since the server's start."""
+    generated_tokens: int | None = None
+    """New tokens since the server's start."""
+    cached_tokens: int | None = None
+    """Prompt tokens found in the prefix cache since the server's start."""
+    requests: int | None = None
+    """Requests finished since the server's start."""
     unavailable: str = ""
     """Why there are no metrics and what would give them; empty where there are."""

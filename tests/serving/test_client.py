@@ -1,0 +1,770 @@
+"""The client against a real loopback server that replays SGLang's bytes, cuts, stalls and lies."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atts_core.errors import SettingsError
+from atts_core.serving import client as client_module
+from atts_core.serving.answers import GenerateUpdate
+from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.errors import (
+    BadAnswer,
+    KeyRefused,
+    NotSGLang,
+    RequestRefused,
+    ServerBusy,
+    ServerError,
+    ServerFailed,
+    ServerTimeout,
+    ServerUnreachable,
+    StreamCut,
+)
+from atts_core.serving.requests import GenerateRequest, Sampling
+from atts_core.serving.retries import Retries, Retry
+
+PROMPT = [0, 278, 297, 300, 298, 302, 295, 269, 303, 301, 18]
+PATIENT = Timeouts(connect=20, first_token=20, between_tokens=20, total=20, control=20)
+
+
+def request(**sampling: Any) -> GenerateRequest:
+    return GenerateRequest(input_ids=PROMPT, sampling=Sampling(**{"max_new_tokens": 24, **sampling}))
+
+
+@pytest.fixture
+async def open_client(replay: Any) -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def opened(release: str = "0.5.23", **options: Any) -> SGLangClient:
+            replay.play_server(release)
+            client = SGLangClient(replay.url, **{"role": "target", "timeouts": PATIENT, **options})
+            stack.push_async_callback(client.close)
+            await client.connect()
+            client.use_vocabulary(437)
+            return client
+
+        yield opened
+
+
+async def collect(updates: AsyncIterator[GenerateUpdate]) -> tuple[list[int], str, list[GenerateUpdate]]:
+    ids: list[int] = []
+    text = ""
+    seen = []
+    async for update in updates:
+        ids += update.ids
+        text = text[: len(text) - update.retracted] + update.text
+        seen.append(update)
+    return ids, text, seen
+
+
+def event(ids: list[int], finish: Any = None, text: str = "") -> dict[str, Any]:
+    meta = {"prompt_tokens": len(PROMPT), "completion_tokens": len(ids), "finish_reason": finish}
+    return {"text": text, "output_ids": ids, "meta_info": meta}
+
+
+LENGTH = {"type": "length", "length": 2}
+
+
+# recorded answers
+
+
+async def test_a_server_is_found_out(replay: Any, open_client: Any, release: str) -> None:
+    client = await open_client(release)
+    info = client.info
+    assert (info.kind, info.release, info.model, info.model_path) == (
+        "sglang",
+        release,
+        "tiny",
+        "/models/tiny",
+    )
+    assert (info.context_length, info.max_prompt, info.metrics, info.notes) == (2048, 2042, True, ())
+    assert info.features.output_ids is info.features.sampling_seed is (release == "0.5.23")
+    assert info.features.abort is (release == "0.5.23")
+    assert info.features.seeded is False
+    assert replay.generations == []
+
+
+async def test_a_recorded_stream(replay: Any, open_client: Any, release: str, recorded: Any) -> None:
+    client = await open_client(release)
+    replay.play(release, "stream")
+    ids, text, updates = await collect(client.generate(request(temperature=0.0)))
+    last = json.loads(recorded(release, "stream")["response"]["pieces"][-2].removeprefix("data: "))
+    assert text == last["text"]
+    assert ids[:6] == [105, 110, 300, 121, 14, 65]
+    assert len(ids) == 24
+    assert [u.finish is not None for u in updates] == [False] * (len(updates) - 1) + [True]
+    assert updates[-1].finish.type == "length"
+
+
+async def test_both_releases_say_the_same(replay: Any, open_client: Any) -> None:
+    found = []
+    for release in ("0.4.3.post4", "0.5.23"):
+        client = await open_client(release)
+        replay.play(release, "stream")
+        found.append((await collect(client.generate(request(temperature=0.0))))[:2])
+    assert found[0] == found[1]
+
+
+async def test_text_that_a_stop_string_takes_back(replay: Any, open_client: Any, release: str) -> None:
+    client = await open_client(release)
+    replay.play(release, "stream_retracts")
+    updates = client.generate(request(max_new_tokens=40, temperature=0.0, stop=(" 10V br",)))
+    ids, text, seen = await collect(updates)
+    assert not text.endswith("10V")
+    assert seen[-1].finish.matched == " 10V br"
+    assert seen[-1].completion_tokens == len(ids)
+
+
+async def test_recorded_log_probabilities_of_a_stream(replay: Any, open_client: Any, release: str) -> None:
+    client = await open_client(release)
+    replay.play(release, "stream_logprobs")
+    wanted = GenerateRequest(
+        input_ids=PROMPT, sampling=Sampling(max_new_tokens=8, temperature=0.5), logprobs=True
+    )
+    _, _, updates = await collect(client.generate(wanted))
+    assert all(len(u.logprobs) == len(u.ids) for u in updates)
+    assert sum(len(u.ids) for u in updates) == 8
+
+
+async def test_recorded_scores(replay: Any, open_client: Any, release: str) -> None:
+    client = await open_client(release)
+    replay.play(release, "score")
+    scored = await client.score(PROMPT[:5], PROMPT[5:])
+    assert [round(x, 2) for x in scored.logprobs] == [-9.26, -6.17, -5.54, -6.81, -8.38, -10.07]
+    assert (scored.prompt_tokens, scored.cached_tokens) == (11, 4)
+    replay.play(release, "score_last_id")
+    assert len((await client.score(PROMPT, [436, 18, 436, 0])).logprobs) == 4
+
+
+async def test_a_recorded_whole_answer(replay: Any, open_client: Any, release: str) -> None:
+    client = await open_client(release)
+    replay.play(release, "whole")
+    whole = await client.complete(request(max_new_tokens=6, temperature=0.0))
+    assert whole.ids == [105, 110, 300, 121, 14, 65]
+
+
+@pytest.mark.parametrize(
+    "name", ["refuses_too_long", "refuses_wrong_type", "stream_refuses", "refuses_unknown"]
+)
+async def test_recorded_refusals(replay: Any, open_client: Any, release: str, name: str) -> None:
+    client = await open_client(release)
+    replay.play(release, name)
+    # 0.4.3 fails on an unknown parameter instead of refusing it
+    kind = ServerFailed if (release, name) == ("0.4.3.post4", "refuses_unknown") else RequestRefused
+    with pytest.raises(kind) as caught:
+        await collect(client.generate(request()))
+    words = {
+        "refuses_too_long": "2100",
+        "refuses_wrong_type": "input_ids",
+        "stream_refuses": "must be at least 0, got -3",
+        "refuses_unknown": "Internal Server Error" if kind is ServerFailed else "nonsense",
+    }
+    assert words[name] in str(caught.value)
+    assert caught.value.retryable is (kind is ServerFailed)
+    assert (caught.value.role, caught.value.url) == ("target", replay.url)
+
+
+# what is not a server
+
+
+async def test_nothing_listens() -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    client = SGLangClient(f"http://127.0.0.1:{port}", role="draft")
+    with pytest.raises(
+        ServerUnreachable, match=rf"nothing listens at http://127.0.0.1:{port}.*--draft"
+    ) as caught:
+        await client.connect()
+    assert caught.value.exit_status == 2
+    assert caught.value.retryable
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body"),
+    [
+        (200, "text/html", "<html>hello</html>"),
+        (200, "application/json", "{}"),
+        (200, "application/json", '{"version": "1", "model_path": 5}'),
+        (200, "application/json", "[1]"),
+        (404, "text/html", "no"),
+        (405, "text/plain", "no"),
+    ],
+)
+async def test_something_else_answers(replay: Any, status: int, kind: str, body: str) -> None:
+    async def answer(_: Any, wire: Any) -> None:
+        await wire.answer(status, body, kind)
+
+    for path in ("/get_server_info", "/server_info", "/get_model_info", "/model_info", "/v1/models"):
+        replay.routes[f"GET {path}"] = answer
+    client = SGLangClient(replay.url, role="draft")
+    with pytest.raises(NotSGLang, match="not an SGLang server") as caught:
+        await client.connect()
+    assert caught.value.exit_status == 2
+    await client.close()
+
+
+async def test_something_that_does_not_speak_http(replay: Any) -> None:
+    async def answer(_: Any, wire: Any) -> None:
+        await wire.send(b"220 mail.example ESMTP\r\n\r\n")
+
+    replay.routes["GET /get_server_info"] = answer
+    client = SGLangClient(replay.url, role="draft", timeouts=PATIENT)
+    with pytest.raises(NotSGLang, match="not an SGLang server"):
+        await client.connect()
+    await client.close()
+
+
+async def test_a_key_is_sent_and_never_shown(replay: Any, open_client: Any) -> None:
+    client = await open_client(api_key="s3cret")
+    assert {r.headers.get("authorization") for r in replay.received} == {"Bearer s3cret"}
+
+    async def refuse(_: Any, wire: Any) -> None:
+        await wire.answer(401, '{"error":"Unauthorized"}')
+
+    replay.on_generate(refuse)
+    with pytest.raises(KeyRefused) as caught:
+        await client.complete(request())
+    assert "s3cret" not in str(caught.value)
+    assert not caught.value.retryable
+
+
+async def test_credentials_in_the_url_are_sent_and_never_shown(replay: Any) -> None:
+    replay.play_server("0.5.23")
+    client = SGLangClient(replay.url.replace("//", "//me:s3cret@"), role="draft")
+    assert client.url == replay.url
+    await client.connect()
+    assert replay.received[0].headers["authorization"].startswith("Basic ")
+    await client.close()
+    with pytest.raises(SettingsError) as caught:
+        SGLangClient("ftp://me:s3cret@host", role="draft")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host", "127.0.0.1:30000", "http://", "ftp://h", "http://h/?a=1", "http://[::"]
+)
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"--draft .*is not the address of a server"):
+        SGLangClient(url, role="draft")
+
+
+@pytest.mark.parametrize("key", ["", "two words", "ü", "a\r\nX: y"])
+def test_what_is_no_key(key: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        SGLangClient("http://h:1", role="draft", api_key=key)
+    assert not key or key not in str(caught.value)
+
+
+# streams that break
+
+
+async def broken(replay: Any, open_client: Any, play: Callable[[Any], Any], **options: Any) -> ServerError:
+    async def handler(_: Any, wire: Any) -> None:
+        await play(wire)
+
+    replay.on_generate(handler)
+    client = await open_client(**options)
+    with pytest.raises(ServerError) as caught:
+        await collect(client.generate(request()))
+    assert type(caught.value) is not ServerError
+    assert client._transport.sockets[0] == 0  # no socket is left behind
+    return caught.value
+
+
+async def test_a_stream_cut_between_events(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1]))
+        wire.cut()
+
+    assert isinstance(await broken(replay, open_client, play), StreamCut)
+
+
+async def test_a_stream_cut_inside_an_event(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.send(b'40\r\ndata: {"te')
+        wire.cut()
+
+    assert isinstance(await broken(replay, open_client, play), StreamCut)
+
+
+async def test_a_stream_that_ends_without_done(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1, 2], LENGTH))
+        await wire.send(b"0\r\n\r\n")
+
+    error = await broken(replay, open_client, play)
+    assert isinstance(error, StreamCut)
+    assert error.retryable
+
+
+async def test_a_stream_that_is_done_without_a_reason(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1]))
+        await wire.end_stream()
+
+    assert isinstance(await broken(replay, open_client, play), StreamCut)
+
+
+async def test_a_stream_without_any_event(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:  # what 0.4.3 does with an unknown parameter
+        await wire.start_stream()
+        wire.cut()
+
+    assert isinstance(await broken(replay, open_client, play), StreamCut)
+
+
+async def test_a_connection_closed_without_an_answer(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        wire.cut()
+
+    error = await broken(replay, open_client, play)
+    assert isinstance(error, ServerFailed)
+    assert "without an answer" in str(error)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"5\r\nhello\r\n",
+        b"zz\r\n",
+        b"-5\r\nhello\r\n",
+        b"5\r\nhelloxx",
+        b'10\r\ndata: {"text":5}\r\n',
+        b"10\r\ndata: not json\n\n\r\n",
+        b"x" * 300,
+    ],
+)
+async def test_garbage_in_a_stream(replay: Any, open_client: Any, garbage: bytes) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.send(garbage)
+        await wire.send(b"0\r\n\r\n")
+        wire.writer.close()
+
+    error = await broken(replay, open_client, play)
+    assert isinstance(error, BadAnswer | StreamCut)
+
+
+async def test_garbage_instead_of_a_head(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.send(b"HTTP/1.1 twohundred\r\n\r\n")
+
+    assert isinstance(await broken(replay, open_client, play), BadAnswer)
+
+
+async def test_an_encoding_that_is_not_ours(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.head(200, "text/event-stream", "Transfer-Encoding: gzip, chunked")
+
+    assert isinstance(await broken(replay, open_client, play), BadAnswer)
+
+
+async def test_an_endless_head(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000)
+        await wire.until_closed()
+
+    assert isinstance(await broken(replay, open_client, play), BadAnswer)
+
+
+async def test_a_huge_answer(replay: Any, open_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(_: Any, wire: Any) -> None:
+        await wire.answer(200, "x" * 2000)
+
+    replay.on_generate(answer)
+    client = await open_client()
+    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 1000)
+    with pytest.raises(BadAnswer, match="larger than"):
+        await client.complete(request())
+
+
+async def test_control_characters_of_a_server_do_not_reach_the_message(replay: Any, open_client: Any) -> None:
+    async def answer(_: Any, wire: Any) -> None:
+        await wire.answer(400, json.dumps({"error": {"message": "\x1b[2J\r\n" + "a" * 5000}}))
+
+    replay.on_generate(answer)
+    client = await open_client()
+    with pytest.raises(RequestRefused) as caught:
+        await client.complete(request())
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+async def test_an_abort_that_nobody_asked_for(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1, 2], {"type": "abort", "message": "out of memory", "status_code": 500}))
+        await wire.end_stream()
+
+    error = await broken(replay, open_client, play)
+    assert isinstance(error, ServerFailed)
+    assert "out of memory" in str(error)
+
+    async def play_refusal(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([], {"type": "abort", "message": "too long", "status_code": 400}))
+        await wire.end_stream()
+
+    assert isinstance(await broken(replay, open_client, play_refusal), RequestRefused)
+
+
+# time-outs
+
+
+async def test_silence_before_the_first_token(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.until_closed()
+
+    limits = Timeouts(first_token=0.05)
+    error = await broken(replay, open_client, play, timeouts=limits)
+    assert isinstance(error, ServerTimeout)
+    assert error.kind == "first token"
+    assert "was silent for 0.05 s" in str(error)
+
+
+async def test_silence_between_tokens(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1]))
+        await wire.until_closed()
+
+    error = await broken(replay, open_client, play, timeouts=Timeouts(between_tokens=0.05))
+    assert isinstance(error, ServerTimeout)
+    assert error.kind == "between tokens"
+
+
+async def test_an_answer_that_takes_too_long_in_all(replay: Any, open_client: Any) -> None:
+    async def play(wire: Any) -> None:
+        await wire.start_stream()
+        ids: list[int] = []
+        with contextlib.suppress(ConnectionError):
+            while not wire.writer.transport.is_closing():
+                ids.append(1)
+                await wire.event(event(ids))
+
+    error = await broken(replay, open_client, play, timeouts=Timeouts(total=0.1))
+    assert isinstance(error, ServerTimeout)
+    assert error.kind == "total"
+
+
+async def test_a_scoring_that_is_never_answered(replay: Any, open_client: Any) -> None:
+    async def answer(_: Any, wire: Any) -> None:
+        await wire.until_closed()
+
+    replay.on_generate(answer)
+    client = await open_client(timeouts=Timeouts(total=0.05))
+    with pytest.raises(ServerTimeout):
+        await client.score([1], [2])
+
+
+async def test_a_connection_that_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: Any, **__: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+    client = SGLangClient("http://127.0.0.1:9", role="draft", timeouts=Timeouts(connect=0.01))
+    with pytest.raises(ServerTimeout, match="could not be reached") as caught:
+        await client.connect()
+    assert caught.value.kind == "connect"
+    assert caught.value.exit_status == 2
+
+
+# leaving, stopping, many at once
+
+
+async def test_leaving_a_stream_closes_its_connection_and_aborts(replay: Any, open_client: Any) -> None:
+    closed, aborted = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1]))
+        await wire.until_closed()
+        closed.set()
+
+    async def abort(received: Any, wire: Any) -> None:
+        await wire.answer(200, "", "text/plain")
+        assert received.json == {"rid": replay.generations[0].json["rid"]}
+        aborted.set()
+
+    replay.on_generate(handler)
+    replay.routes["POST /abort_request"] = abort
+    client = await open_client("0.5.23")
+    async with contextlib.aclosing(client.generate(request())) as updates:
+        async for update in updates:
+            assert update.ids == [1]
+            break
+    await closed.wait()
+    await aborted.wait()
+
+
+async def test_cancelling_closes_the_connection(replay: Any, open_client: Any) -> None:
+    waiting, closed = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Any, wire: Any) -> None:
+        waiting.set()
+        await wire.until_closed()
+        closed.set()
+
+    replay.on_generate(handler)
+    client = await open_client("0.4.3.post4")
+    for work in (collect(client.generate(request())), client.score([1], [2])):
+        waiting.clear()
+        closed.clear()
+        task = asyncio.ensure_future(work)
+        await waiting.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await closed.wait()
+    assert client._transport.sockets[0] == 0
+    assert not [r for r in replay.received if r.path == "/abort_request"]
+
+
+async def test_an_abort_of_ours_ends_the_stream_without_an_error(replay: Any, open_client: Any) -> None:
+    stopped = asyncio.Event()
+
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1]))
+        await stopped.wait()
+        await wire.event(event([1], {"type": "abort", "message": "Aborted"}))
+        await wire.end_stream()
+
+    async def abort(_: Any, wire: Any) -> None:
+        await wire.answer(200, "", "text/plain")
+        stopped.set()
+
+    replay.on_generate(handler)
+    replay.routes["POST /abort_request"] = abort
+    client = await open_client("0.5.23")
+    finishes = []
+    mine = GenerateRequest(input_ids=PROMPT, sampling=Sampling(max_new_tokens=9), rid="mine")
+    async for update in client.generate(mine):
+        finishes.append(update.finish and update.finish.type)
+        if update.finish is None:
+            await client.abort("mine")
+    assert finishes == [None, "abort"]
+
+
+async def test_no_more_in_flight_than_connections(replay: Any, open_client: Any) -> None:
+    running = most = 0
+    full = asyncio.Event()
+
+    async def handler(_: Any, wire: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == 3:
+            full.set()
+        await full.wait()
+        await wire.start_stream()
+        await wire.event(event([1, 2], LENGTH))
+        running -= 1
+        await wire.end_stream()
+
+    replay.on_generate(handler)
+    client = await open_client(connections=3)
+    found = await asyncio.gather(*(collect(client.generate(request())) for _ in range(12)))
+    assert [ids for ids, _, _ in found] == [[1, 2]] * 12
+    assert most == 3
+    assert len({r.json["rid"] for r in replay.generations}) == 12
+
+
+async def test_connections_are_kept(replay: Any, open_client: Any) -> None:
+    client = await open_client()
+    replay.play("0.5.23", "stream", "whole")
+    await collect(client.generate(request(temperature=0.0)))
+    await client.complete(request(max_new_tokens=6, temperature=0.0))
+    assert {r.connection for r in replay.received} == {0}
+
+
+async def test_a_kept_connection_that_the_server_closed_is_not_missed(replay: Any, open_client: Any) -> None:
+    async def handler(received: Any, wire: Any) -> None:
+        if received.connection == 0:
+            wire.cut()  # as a server does that just then gave the idle connection up
+        else:
+            await wire.answer(200, json.dumps(event([1, 2], LENGTH)))
+
+    replay.on_generate(handler)
+    client = await open_client()
+    whole = await client.complete(request())
+    assert whole.ids == [1, 2]
+    assert [r.connection for r in replay.generations] == [0, 1]
+
+
+async def test_an_answer_that_ends_with_its_connection(replay: Any, open_client: Any) -> None:
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.head()
+        await wire.send(json.dumps(event([1, 2], LENGTH)).encode())
+        wire.writer.close()
+
+    replay.on_generate(handler)
+    client = await open_client()
+    assert (await client.complete(request())).ids == [1, 2]
+
+
+async def test_many_streams_at_once_and_a_reader_that_is_slow(replay: Any, open_client: Any) -> None:
+    text = "x" * 200_000
+
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.start_stream()
+        for n in range(1, 9):
+            await wire.event(event(list(range(n)), text=text[: n * 20_000]))
+        await wire.event(event(list(range(9)), LENGTH, text))
+        await wire.end_stream()
+
+    replay.on_generate(handler)
+    client = await open_client(connections=16)
+    found = await asyncio.gather(*(collect(client.generate(request())) for _ in range(16)))
+    assert all(ids == list(range(9)) and got == text for ids, got, _ in found)
+
+
+# retries
+
+
+def failing_first(times: int, status: int) -> Any:
+    count = 0
+
+    async def handler(_: Any, wire: Any) -> None:
+        nonlocal count
+        count += 1
+        if count <= times:
+            await wire.answer(status, '{"object":"error","message":"The request queue is full."}')
+        else:
+            await wire.answer(200, json.dumps(event([1, 2], LENGTH)))
+
+    return handler
+
+
+async def test_a_busy_server_is_asked_again(replay: Any, open_client: Any) -> None:
+    replay.on_generate(failing_first(2, 503))
+    client = await open_client(retries=Retries(attempts=3, first=0.0))
+    said: list[Retry] = []
+    assert (await client.complete(request(), on_retry=said.append)).ids == [1, 2]
+    assert [(r.attempt, type(r.error)) for r in said] == [(2, ServerBusy), (3, ServerBusy)]
+    assert len({r.json["rid"] for r in replay.generations}) == 3
+
+
+async def test_patience_with_a_busy_server_ends(replay: Any, open_client: Any) -> None:
+    replay.on_generate(failing_first(9, 503))
+    client = await open_client(retries=Retries(attempts=3, first=0.0))
+    with pytest.raises(ServerBusy, match="queue is full"):
+        await client.complete(request())
+    assert len(replay.generations) == 3
+
+
+@pytest.mark.parametrize(("temperature", "asked"), [(0.0, 2), (1.0, 1)])
+async def test_a_failed_request_is_repeated_only_where_that_changes_nothing(
+    replay: Any, open_client: Any, temperature: float, asked: int
+) -> None:
+    replay.on_generate(failing_first(1, 500))
+    client = await open_client(retries=Retries(attempts=3, first=0.0))
+    with contextlib.suppress(ServerFailed):
+        await client.complete(request(temperature=temperature, seed=1))  # this server ignores seeds
+    assert len(replay.generations) == asked
+
+
+async def test_a_stream_is_not_repeated_once_it_has_begun(replay: Any, open_client: Any) -> None:
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.start_stream()
+        await wire.event(event([1]))
+        wire.cut()
+
+    replay.on_generate(handler)
+    client = await open_client(retries=Retries(attempts=3, first=0.0))
+    with pytest.raises(StreamCut):
+        await collect(client.generate(request(temperature=0.0)))
+    assert len(replay.generations) == 1
+
+
+async def test_a_stream_that_had_not_begun_is_repeated(replay: Any, open_client: Any) -> None:
+    async def handler(_: Any, wire: Any) -> None:
+        if len(replay.generations) == 1:
+            wire.cut()
+            return
+        await wire.start_stream()
+        await wire.event(event([1, 2], LENGTH))
+        await wire.end_stream()
+
+    replay.on_generate(handler)
+    client = await open_client(retries=Retries(attempts=3, first=0.0))
+    client._transport._idle.clear()  # a fresh connection, so that it is no stale one
+    ids, _, _ = await collect(client.generate(request(temperature=0.0)))
+    assert ids == [1, 2]
+
+
+async def test_without_retries_every_error_is_the_callers(replay: Any, open_client: Any) -> None:
+    replay.on_generate(failing_first(1, 503))
+    client = await open_client()
+    with pytest.raises(ServerBusy):
+        await client.complete(request())
+    assert len(replay.generations) == 1
+
+
+# health, metrics, TLS
+
+
+async def test_health_and_metrics(replay: Any, open_client: Any, release: str) -> None:
+    client = await open_client(release)
+    assert await client.metrics_text() is None
+    replay.play(release, "metrics")
+    assert "sglang:num_running_reqs" in (await client.metrics_text() or "")
+    assert not await client.alive()
+
+    async def fine(_: Any, wire: Any) -> None:
+        await wire.answer(200, "", "text/plain")
+
+    async def ill(_: Any, wire: Any) -> None:
+        await wire.answer(503, "", "text/plain")
+
+    replay.routes["GET /health"] = fine
+    replay.routes["GET /health_generate"] = ill
+    assert await client.alive()
+    assert not await client.works()
+
+
+async def test_tls(replay_tls: Any, certificate: Path) -> None:
+    replay_tls.play_server("0.5.23")
+    async with SGLangClient(
+        replay_tls.url, role="draft", tls=ssl.create_default_context(cafile=str(certificate))
+    ) as client:
+        client.use_vocabulary(437)
+        replay_tls.play("0.5.23", "stream")
+        ids, _, _ = await collect(client.generate(request(temperature=0.0)))
+        assert len(ids) == 24
+
+
+async def test_a_certificate_that_nobody_trusts(replay_tls: Any) -> None:
+    client = SGLangClient(replay_tls.url, role="draft")
+    with pytest.raises(ServerUnreachable, match="certificate that is not trusted") as caught:
+        await client.connect()
+    assert not caught.value.retryable
+    await client.close()
+
+
+async def test_https_to_a_server_without_tls() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = SGLangClient(f"https://127.0.0.1:{port}", role="draft", timeouts=PATIENT)
+        with pytest.raises(ServerUnreachable, match="http:// rather than https://"):
+            await client.connect()
+        await client.close()
