@@ -67,17 +67,18 @@ class Session:
         self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
         return calibration
 
-    async def start(self, bus: Bus, problems: ProblemSet, *, command: str) -> Engine:
+    async def start(self, bus: Bus, problems: ProblemSet, *, command: str, warm: bool = True) -> Engine:
         """Publish `RunStarted` and give the engine of this run, ready to `run()`.
 
-        Where the mode ranks against a calibration and there is none, first steps are collected before.
+        Where the mode ranks against a calibration and there is none, first steps are collected before. Not
+        `warm`: the run ignores every calibration, because it is to make one.
 
         Raises:
             SettingsError: calibration and settings do not go together.
             ServerError: a server failed while scores were collected.
         """
         conformal = self.settings.conformal
-        calibration = self.load_calibration(problems)
+        calibration = self.load_calibration(problems) if warm else None
         if calibration is None and conformal.mode != "online":
             calibration = await collect_first_turns(self.pair, self.settings, problems, bus)
         decider = Decider(conformal, calibration)
@@ -164,9 +165,9 @@ async def open_session(
             urls = {"draft": given.draft, "target": given.target}
         else:
             say("starting the embedded pair")
-            servers = await stack.enter_async_context(EmbeddedServers(pace=pace))
+            servers = await stack.enter_async_context(EmbeddedServers())
             urls = {"draft": servers.draft_url, "target": servers.target_url}
-            processes = {"draft": servers.draft_pid, "target": servers.target_pid}
+            processes = {"draft": servers.draft.pid, "target": servers.target.pid}
         say("connecting to the servers")
         key = environment.get("ATTS_API_KEY")
         most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)

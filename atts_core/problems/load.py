@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -14,11 +15,16 @@ DATASETS = ("builtin",)
 
 
 class ProblemSet(msgspec.Struct, frozen=True):
-    """Problems with the name of their data set and a fingerprint of exactly these."""
+    """Problems with the name of their data set and the fingerprint of the whole set, not only of these: a
+    calibration on other problems of the same set has the same one."""
 
     dataset: str
     fingerprint: str
     problems: tuple[Problem, ...]
+
+
+TYPED = "typed"
+"""The data set of a problem that a user typed."""
 
 
 def load_problems(
@@ -42,7 +48,18 @@ def load_problems(
         Problem(id=p.id, question=p.question, gold=p.gold, family=p.family, level=p.level)
         for p in draw(stream, seed, count, level)
     )
-    return ProblemSet(dataset, fingerprint(chosen), chosen)
+    return ProblemSet(dataset, builtin_fingerprint(), chosen)
+
+
+def typed_problem(problem: Problem, *, builtin: bool) -> ProblemSet:
+    """One problem that a user typed; `builtin` where it is of the embedded pair's own families."""
+    return ProblemSet("builtin" if builtin else TYPED, builtin_fingerprint() if builtin else "", (problem,))
+
+
+@cache
+def builtin_fingerprint() -> str:
+    """Of the generator: what it draws first. Changes when its families, words or streams do."""
+    return fingerprint([Problem(id=p.id, question=p.question, gold=p.gold) for p in draw("test", 0, 40)])
 
 
 def fingerprint(problems: Sequence[Problem]) -> str:

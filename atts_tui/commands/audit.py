@@ -136,7 +136,7 @@ def _as_text(report: Audit, judged_by: str) -> str:
     same = f"{report.same_p:,} of {report.recorded_p:,}"
     lines = [
         f"{report.decisions:,} decisions judged by {how} against {report.calibration_size:,} scores",
-        f"taken over: {_share(report.interval)}, nominal {report.nominal:.1%}, recorded {report.recorded:.1%}",
+        f"taken over: {_share(report.interval)}, nominal {report.nominal:.1%}, was {report.recorded:.1%}",
         f"verdicts that change: {report.changed:,}; recorded p-values that come out equal: {same}",
     ]
     if report.unverifiable:

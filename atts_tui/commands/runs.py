@@ -20,7 +20,7 @@ from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
 from atts_core.errors import AttsError, SettingsError
 from atts_core.problems.builtin.readable import readable
-from atts_core.problems.load import ProblemSet, load_problems
+from atts_core.problems.load import TYPED, ProblemSet, load_problems, typed_problem
 from atts_core.problems.problem import Problem
 from atts_core.state import RunState
 from atts_tui.frontends.plain import PlainProgress
@@ -28,9 +28,6 @@ from atts_tui.frontends.result import as_json, as_text
 
 MAX_PROBLEM = 100_000
 """Characters: no context holds more, and a binary file given by mistake is caught early."""
-
-TYPED = "typed"
-"""The data set of a problem that a user typed."""
 
 DEMO_PACE = 60.0
 """Tokens a second of one stream in a demo on a screen: about what a large model on a GPU gives."""
@@ -91,10 +88,10 @@ def solve(arguments: argparse.Namespace) -> int:
     """`atts solve`."""
     text = _problem_text(arguments)
     layers = _layers(arguments)
-    problem = Problem(id="typed", question=text, gold=arguments.gold)
+    typed = typed_problem(Problem(id="typed", question=text, gold=arguments.gold), builtin=False)
     if layers.given().draft is None and layers.given().target is None:
-        problem = readable_problem(problem)
-    return _run(Plan("solve", ProblemSet(TYPED, "", (problem,)), layers), arguments)
+        readable_problem(typed)  # refuse it before anything starts
+    return _run(Plan("solve", typed, layers), arguments)
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -147,20 +144,21 @@ def calibrate(arguments: argparse.Namespace) -> int:
     return _run(Plan("calibrate", chosen, layers, finish=write), arguments)
 
 
-def readable_problem(problem: Problem) -> Problem:
-    """The problem with its gold answer where it can be computed.
+def readable_problem(typed: ProblemSet) -> ProblemSet:
+    """For the embedded pair: the problem with its gold answer where that can be computed.
 
     Raises:
         SettingsError: the embedded models cannot read a word of it; names it and shows three that they can.
     """
+    problem = typed.problems[0]
     reading = readable(problem.question)
     if not reading.readable:
         raise SettingsError(
             f"{reading.explain()}\nFor other problems give your own servers with --draft and --target."
         )
-    if problem.gold is None and reading.gold is not None:
-        return msgspec.structs.replace(problem, gold=reading.gold)
-    return problem
+    if reading.gold is None:
+        return typed
+    return typed_problem(msgspec.structs.replace(problem, gold=problem.gold or reading.gold), builtin=True)
 
 
 async def drive(
@@ -175,14 +173,12 @@ async def drive(
         async with open_session(plan.layers, os.environ, say=say, pace=plan.pace) as session:
             problems = plan.problems
             if session.pair.profile is config.EMBEDDED and problems.dataset == TYPED:
-                typed = readable_problem(problems.problems[0])
-                problems = ProblemSet(TYPED, "", (typed,))
-                if typed.gold is None:
-                    session.warnings.append(readable(typed.question).explain())
-            engine = await session.start(bus, problems, command=plan.command)
+                problems = readable_problem(problems)
+                if problems.dataset == TYPED:
+                    session.warnings.append(readable(problems.problems[0].question).explain())
+            engine = await session.start(bus, problems, command=plan.command, warm=plan.finish is None)
             control.attach(engine)
-            async with session.watching(bus):
-                end = await engine.run()
+            end = await engine.run()
             scores.add_events(kept.drain())
             line = plan.finish(session, scores) if plan.finish and end != "failed" else ""
             return end, line
@@ -290,7 +286,10 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
 
 def _layers(arguments: argparse.Namespace) -> config.Layers:
     names = config.Given.__struct_fields__
-    return config.load(config.Given(**{name: getattr(arguments, name, None) for name in names}))
+    layers = config.load(config.Given(**{name: getattr(arguments, name, None) for name in names}))
+    # The pair is known only once its servers answer; a setting that is wrong for any pair is refused before.
+    layers.resolve(config.EMBEDDED if layers.given().draft is None else config.SERVERS)
+    return layers
 
 
 def _problem_text(arguments: argparse.Namespace) -> str:

@@ -12,9 +12,10 @@ SECONDS_BETWEEN = 2.0
 class PlainProgress:
     """Writes a line when a problem ends, a warning comes, or `SECONDS_BETWEEN` of run time have passed."""
 
-    def __init__(self, state: RunState, out: TextIO = sys.stderr) -> None:
+    def __init__(self, state: RunState, out: TextIO | None = None) -> None:
+        """`out` is standard error where none is given."""
         self._state = state
-        self._out = out
+        self._out = out or sys.stderr
         self._next = 0.0
 
     def say(self, words: str) -> None:

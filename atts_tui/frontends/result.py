@@ -67,7 +67,7 @@ def as_json(state: RunState) -> dict[str, Any]:
 
 
 def achieved(state: RunState) -> Accuracy:
-    """Accuracy over the finished problems whose gold answer is known; failed samples make a problem unknown."""
+    """Accuracy over finished problems whose gold answer is known; a failed sample makes its problem unknown."""
     known = [
         problem
         for problem in state.problems

@@ -74,7 +74,10 @@ def assert_one_sentence(status: int, out: str, err: str, words: str) -> None:
         (("solve", PROBLEM, "--file", "x"), "given twice"),
         (("solve", "--file", "nowhere.txt"), "nowhere.txt cannot be read"),
         (("solve", PROBLEM, "--samples", "0"), "--samples 0: samples must be at least 1"),
-        (("solve", PROBLEM, "--alpha", "2", "--headless"), "alpha is 2; it must lie strictly between 0 and 1"),
+        (
+            ("solve", PROBLEM, "--alpha", "2", "--headless"),
+            "alpha is 2; it must lie strictly between 0 and 1",
+        ),
         (("solve", PROBLEM, "--alpha", "0.5", "--budget", "3"), "say the same thing"),
         (("solve", PROBLEM, "--calibration", "none.npz", "--headless"), "no calibration file none.npz"),
         (("solve", PROBLEM, "--draft", "http://127.0.0.1:1"), "--target is missing"),
