@@ -262,6 +262,9 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
                 failure.append(error)
                 if app.state.run is None:
                     app.exit()  # nothing to look at: leave the screen and say why
+            except Exception:
+                app.exit()  # a defect of ours: it must not hide behind a screen that waits for ever
+                raise
 
         task = control.task = asyncio.create_task(engine())
         try:
