@@ -361,6 +361,8 @@ class EventSplitter:
     def feed(self, data: bytes) -> list[bytes]:
         if self._rest:
             data = self._rest + data
+        elif data.startswith(b"data: ") and data.find(b"\n") == len(data) - 2 and data.endswith(b"\n\n"):
+            return [data[6:-2]]  # one whole event, by far the most frequent
         if b"\r" in data:  # JSON escapes its own, so these are line ends
             data = data.replace(b"\r\n", b"\n")
         *whole, self._rest = data.split(b"\n\n")

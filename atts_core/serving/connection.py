@@ -86,48 +86,45 @@ class _Framing:
     def until_close(self) -> bool:
         return self._mode == "close"
 
-    def take(self, buffer: bytearray) -> bytes:
-        """Removes what is complete from `buffer` and returns the body bytes in it."""
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """The body bytes at the front of `data`, and what is left of it for later."""
         if self._mode == "chunked":
-            return self._take_chunks(buffer)
+            return self._take_chunks(data)
         if self._mode == "close":
-            out = bytes(buffer)
-            buffer.clear()
-            return out
-        out = bytes(buffer[: self._left])
-        del buffer[: self._left]
+            return data, b""
+        out, rest = data[: self._left], data[self._left :]
         self._left -= len(out)
         self.done = self._left == 0
-        return out
+        return out, rest
 
-    def _take_chunks(self, buffer: bytearray) -> bytes:
+    def _take_chunks(self, data: bytes) -> tuple[bytes, bytes]:
         pieces = []
-        at, size = 0, len(buffer)
+        at, size = 0, len(data)
         while at < size:
             if self._left:
                 end = min(at + self._left, size)
-                pieces.append(buffer[at:end])
+                pieces.append(data[at:end])
                 self._left -= end - at
                 at = end
             elif self._in_chunk:
                 if size - at < 2:
                     break
-                if buffer[at : at + 2] != b"\r\n":
+                if data[at : at + 2] != b"\r\n":
                     raise ValueError("a chunk does not end where it said")
                 at += 2
                 self._in_chunk = False
             else:
-                end = buffer.find(b"\r\n", at, at + 256)
+                end = data.find(b"\r\n", at, at + 256)
                 if end < 0:
                     if size - at >= 256:
                         raise ValueError("a chunk has no size")
                     break
-                digits = buffer[at:end].split(b";", 1)[0].strip()
+                digits = data[at:end].partition(b";")[0].strip()
                 if not 0 < len(digits) < 16 or digits.strip(_HEX):
                     raise ValueError("a chunk's size is not a number")
                 self._left = int(digits, 16)
                 if self._left == 0:
-                    stop = buffer.find(b"\r\n\r\n", end)  # past trailers, should there be any
+                    stop = data.find(b"\r\n\r\n", end)  # past trailers, should there be any
                     if stop < 0:
                         if size - end > _LARGEST_HEAD:
                             raise ValueError("endless trailers")
@@ -137,8 +134,7 @@ class _Framing:
                     break
                 self._in_chunk = True
                 at = end + 2
-        del buffer[:at]
-        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), data[at:]
 
 
 class _Connection(asyncio.BufferedProtocol):
@@ -152,7 +148,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._loop = loop
         self._landing = landing
         self._transport: asyncio.Transport | None = None
-        self.buffer = bytearray()
+        self.data = b""
+        """What arrived and was not yet taken. Bytes, because an event is usually one read and one chunk."""
         self._waiter: asyncio.Future[None] | None = None
         self._full: asyncio.Future[None] | None = None
         self._ended = False
@@ -175,8 +172,8 @@ class _Connection(asyncio.BufferedProtocol):
         return self._landing
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.buffer += self._landing[:nbytes]
-        if len(self.buffer) > _HIGH_WATER and not self._paused and self._transport is not None:
+        self.data += self._landing[:nbytes]
+        if len(self.data) > _HIGH_WATER and not self._paused and self._transport is not None:
             self._transport.pause_reading()
             self._paused = True
         self._wake()
@@ -201,7 +198,7 @@ class _Connection(asyncio.BufferedProtocol):
     @property
     def usable(self) -> bool:
         fresh = self._loop.time() - self._idle_since < IDLE_SECONDS
-        return fresh and not self._ended and not self.buffer
+        return fresh and not self._ended and not self.data
 
     def abort(self) -> None:
         """Closes at once, whatever is under way: in 0.4.3 this alone stops a request."""
@@ -232,14 +229,14 @@ class _Connection(asyncio.BufferedProtocol):
 
     async def _head(self, machine: h11.Connection) -> h11.Response:
         while True:
-            end = self.buffer.find(b"\r\n\r\n")
+            end = self.data.find(b"\r\n\r\n")
             if end < 0:
-                if len(self.buffer) > _LARGEST_HEAD:
+                if len(self.data) > _LARGEST_HEAD:
                     raise h11.RemoteProtocolError("its head is too large")
                 await self.more()
                 continue
-            machine.receive_data(bytes(self.buffer[: end + 4]))
-            del self.buffer[: end + 4]
+            machine.receive_data(self.data[: end + 4])
+            self.data = self.data[end + 4 :]
             self._answered = True
             event = machine.next_event()
             if isinstance(event, h11.Response):
@@ -253,14 +250,14 @@ class _Connection(asyncio.BufferedProtocol):
             if self._paused and self._transport is not None:
                 self._transport.resume_reading()
                 self._paused = False
-            seen = len(self.buffer)
+            seen = len(self.data)
             self._silent_since = self._loop.time()
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-            if len(self.buffer) > seen:
+            if len(self.data) > seen:
                 return
         if not self._answered:
             raise Unanswered("the connection was closed without an answer", reused=self._served > 0)
@@ -307,7 +304,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._stop_timer()
         self._patience = None
         self._idle_since = self._loop.time()
-        return not self._ended and not self.buffer
+        return not self._ended and not self.data
 
 
 _GiveBack = Callable[[_Connection, bool], None]
@@ -324,10 +321,9 @@ class _Body(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         connection, framing = self._connection, self._framing
-        buffer = connection.buffer
         while True:
             try:
-                piece = framing.take(buffer)
+                piece, connection.data = framing.take(connection.data)
             except ValueError as error:
                 raise httpx2.RemoteProtocolError(f"bad framing of the answer: {error}") from None
             if piece:
@@ -335,7 +331,7 @@ class _Body(httpx2.AsyncByteStream):
                 yield piece
             if framing.done:
                 return
-            if not buffer or not piece:
+            if not connection.data or not piece:
                 try:
                     await connection.more()
                 except httpx2.ReadError:
