@@ -6,7 +6,7 @@ URLs the same code talks to them. Nothing below this file knows the difference.
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from atts_core.errors import SettingsError
 from atts_core.problems.load import ProblemSet
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
+from atts_core.telemetry.watch import watching
 
 EMBEDDED_CALIBRATION = Path(__file__).parent.parent / "embedded" / "calibration.npz"
 
@@ -88,6 +89,11 @@ class Session:
         return Engine(
             self.pair, self.settings, decider, bus, problems.problems, self._monitor(calibration, problems)
         )
+
+    def watching(self, bus: Bus) -> AbstractAsyncContextManager[None]:
+        """Publishes what servers and GPUs say of themselves while the block runs."""
+        sides = (self.pair.draft, self.pair.target)
+        return watching(bus, {side.role: side.client.metrics_text for side in sides}, self.processes)
 
     def _monitor(self, calibration: Calibration | None, problems: ProblemSet) -> DriftMonitor | None:
         if calibration is None:

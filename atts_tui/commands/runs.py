@@ -178,7 +178,8 @@ async def drive(
                     session.warnings.append(readable(problems.problems[0].question).explain())
             engine = await session.start(bus, problems, command=plan.command, warm=plan.finish is None)
             control.attach(engine)
-            end = await engine.run()
+            async with session.watching(bus):
+                end = await engine.run()
             scores.add_events(kept.drain())
             line = plan.finish(session, scores) if plan.finish and end != "failed" else ""
             return end, line
