@@ -1,6 +1,7 @@
 """The one object that the engine asks: accept this step, or let the target take over?"""
 
 from array import array
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -16,7 +17,14 @@ from atts_core.conformal.pvalues import (
     reference_threshold,
 )
 from atts_core.conformal.scaling import scaled_threshold
-from atts_core.conformal.sets import CentredSet, ConditionalSet, MarginalSet, ScoreSet, TurnSet
+from atts_core.conformal.sets import (
+    CentredSet,
+    ConditionalSet,
+    MarginalSet,
+    ScoreSet,
+    TurnSet,
+    never_calibrated,
+)
 from atts_core.conformal.settings import ConformalSettings, Mode, Rule
 from atts_core.errors import SettingsError
 
@@ -107,12 +115,14 @@ class Decider:
             return CentredSet(calibration)
         return TurnSet.of(calibration)
 
-    @property
-    def problems(self) -> frozenset[str] | None:
-        """The problems that can be ranked, or None where any can be."""
-        if self.settings.mode in ("conditional", "centred") and self.calibration is not None:
-            return frozenset(self.calibration.problems)
-        return None
+    def require(self, problems: Iterable[str]) -> None:
+        """SettingsError, before a run begins, for problems that a per-problem mode has no scores of."""
+        if self.settings.mode not in ("conditional", "centred") or self.calibration is None:
+            return
+        known = set(self.calibration.problems)
+        missing = [problem for problem in problems if problem not in known]
+        if missing:
+            raise never_calibrated(missing, self.calibration.source, self.settings.mode)
 
     def decide(self, problem: str, turn: int, ppl: float | None, u: float | None = None) -> Decision:
         """The verdict on one step of `problem` at `turn` (from 0) with perplexity `ppl` (None: not verified).

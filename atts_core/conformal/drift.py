@@ -15,8 +15,8 @@ kinds of p-values do not suffer from that:
 * other problems: one p-value a PROBLEM, that of its mean log PPL among the calibration problems' and those of
   the run so far. Exact where problems are exchangeable, and as slow as honest: it counts problems, not steps.
 
-Both take samples and problems in a fixed order, whatever the order in which they arrive: quick steps are
-short and have a lower PPL, so that the order of arrival alone would look like drift.
+Both take problems in the order of the run, and samples by number, whatever the order in which they arrive:
+quick steps are short and have a lower PPL, so that the order of arrival alone would look like drift.
 """
 
 import hashlib
@@ -33,16 +33,16 @@ from atts_core.conformal.pvalues import is_score, p_value
 
 FALSE_ALARM = 0.01
 """At most this share of exchangeable runs, however long, ever raises the alarm."""
-_BETS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+_BETS = np.array([-1.9, -1.0, 0.0, 1.0, 1.9])
 _JUMP = 0.01
 
 
 class JumperMartingale:
     """The Simple Jumper (Vovk et al., "Retrain or not retrain", COPA 2021) with five bets.
 
-    Capital 1 is spread over bets 1 + e (p - 1/2), e in {-2, -1, 0, 1, 2}; before every bet a hundredth of it
-    is spread anew, which lets it notice a change that comes late. On independent uniform p-values it is a
-    non-negative martingale, so by Ville's inequality it ever reaches 1/d with probability at most d.
+    Capital 1 is spread over bets 1 + e (p - 1/2), e in {-1.9, -1, 0, 1, 1.9}; before every bet a hundredth
+    of it is spread anew, which lets it notice a change that comes late. On independent uniform p-values it
+    is a non-negative martingale, so by Ville's inequality it ever reaches 1/d with probability at most d.
     """
 
     def __init__(self) -> None:
@@ -61,6 +61,11 @@ class JumperMartingale:
     def log10(self) -> float:
         """The decimal logarithm of the capital: 2 is evidence of 100 to 1 against exchangeability."""
         return self._log_scale / math.log(10)
+
+    @property
+    def lean(self) -> float:
+        """The bet that the capital is on, averaged: above 0 where p-values have been too high."""
+        return float(self._capital @ _BETS)
 
 
 class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +119,7 @@ class DriftMonitor:
         for at in np.lexsort((sample, owner)):
             by_problem.setdefault(calibration.problems[owner[at]], []).append(float(logs[at]))
         known = [name for name in problems if same_problems and name in by_problem]
-        self._within = _Within({name: by_problem[name] for name in known})
+        self._within = _Within({name: by_problem[name] for name in known}, samples)
         strangers = [name for name in problems if name not in self._within.own]
         depth = min([samples, *(len(own) for own in by_problem.values())])
         means = [sum(own[:depth]) / depth for own in by_problem.values()]
@@ -145,7 +150,7 @@ class DriftMonitor:
         return self._first_step(problem, sample, ppl)
 
     def missing(self, problem: str, sample: int) -> DriftAlarm | None:
-        """The first step of this sample will never come (it failed): those after it need not wait for it."""
+        """The first step of this sample will never come (it failed): all those after it wait no longer."""
         return self._first_step(problem, sample, None)
 
     def _first_step(self, problem: str, sample: int, ppl: float | None) -> DriftAlarm | None:
@@ -155,11 +160,11 @@ class DriftMonitor:
         for part in self._parts:
             part.update(problem, sample, log)
             if part.martingale.log10 >= self._limit and self.alarm is None:
-                mean = part.total / part.compared
+                lean = part.martingale.lean
                 self.alarm = DriftAlarm(
                     at=self.seen,
                     evidence=part.martingale.log10,
-                    direction="higher" if mean > 0.55 else "lower" if mean < 0.45 else "different",
+                    direction="higher" if lean > 0.5 else "lower" if lean < -0.5 else "different",
                     compared=part.compared,
                     false_alarm=self._false_alarm,
                 )
@@ -172,7 +177,6 @@ class _Test:
     def __init__(self) -> None:
         self.martingale = JumperMartingale()
         self.compared = 0
-        self.total = 0.0
 
     def rank(self, value: float, among: list[float], *name: object) -> None:
         """Bets on the smoothed p-value of `value`, which then joins `among` (sorted)."""
@@ -181,29 +185,27 @@ class _Test:
         insort(among, value)
         self.martingale.update(p)
         self.compared += 1
-        self.total += p
 
 
 class _Within(_Test):
-    """Steps of calibrated problems, each among those of its own problem, by sample number."""
+    """Steps of calibrated problems, each among those of its own problem, by problem and sample number."""
 
-    def __init__(self, own: dict[str, list[float]]) -> None:
+    def __init__(self, own: dict[str, list[float]], samples: int) -> None:
         super().__init__()
         self.own = {name: sorted(logs) for name, logs in own.items()}
-        self._waiting: dict[str, dict[int, float | None]] = {name: {} for name in own}
-        self._next = dict.fromkeys(own, 0)
+        self._order = [(name, sample) for name in own for sample in range(samples)]
+        self._at = 0
+        self._waiting: dict[tuple[str, int], float | None] = {}
 
     def update(self, problem: str, sample: int, log: float | None) -> None:
-        if problem not in self.own or sample < self._next[problem]:
-            return
-        waiting = self._waiting[problem]
-        waiting[sample] = log
-        while self._next[problem] in waiting:
-            at = self._next[problem]
-            value = waiting.pop(at)
-            self._next[problem] += 1
+        if problem in self.own:
+            self._waiting.setdefault((problem, sample), log)
+        while self._at < len(self._order) and self._order[self._at] in self._waiting:
+            name = self._order[self._at]
+            self._at += 1
+            value = self._waiting[name]
             if value is not None:
-                self.rank(value, self.own[problem], problem, at)
+                self.rank(value, self.own[name[0]], *name)
 
 
 class _Between(_Test):

@@ -157,7 +157,7 @@ def _adaptive_limits(settings: ConformalSettings) -> str:
     whose = "one turn" if settings.adaptation == "one" else "one problem"
     return (
         f"Not promised: that a single verdict is valid, nor the rate of {whose} or of a short run; alpha"
-        " moves so that the average comes out right. Steps that could not be verified are taken over and not counted."
+        " moves so that the average comes out right. Unverifiable steps are taken over and not counted."
     )
 
 

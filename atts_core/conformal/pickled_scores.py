@@ -201,7 +201,9 @@ def _scores(value: object) -> dict[str, list[float]]:
         question = _plain(key)
         if not isinstance(question, int | str):
             raise TypeError("question")
-        own = _expect(_plain(numbers), list | tuple)  # type: ignore[arg-type]
+        own = _plain(numbers)
+        if not isinstance(own, list | tuple):
+            raise TypeError("scores")
         total += len(own)
         if total > _MOST_SCORES:
             raise _RefusedError(f"holds more than {_MOST_SCORES:,} numbers")

@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -45,14 +46,14 @@ class ConditionalSet:
     def __init__(self, calibration: Calibration) -> None:
         self._source = calibration.source
         self._scores = {
-            problem: SortedScores(own) for problem, own in _by_problem(calibration, calibration.ppl).items()
+            problem: SortedScores(calibration.ppl[places]) for problem, places in _places(calibration).items()
         }
 
     def scores(self, problem: str, turn: int) -> SortedScores:  # noqa: ARG002
         try:
             return self._scores[problem]
         except KeyError:
-            raise never_calibrated(problem, self._source, "conditional") from None
+            raise never_calibrated([problem], self._source, "conditional") from None
 
     def scale(self, problem: str) -> float:  # noqa: ARG002
         return 1.0
@@ -169,24 +170,21 @@ class CentredSet:
         self._scales: dict[str, float] = {}
         centred = np.empty(len(calibration))
         logs = np.log(np.maximum(calibration.ppl, 1.0))
-        for index, name in enumerate(calibration.problems):
-            mine = calibration.problem == index
-            if not mine.any():
-                continue
-            first = mine & (calibration.turn == 0)
+        for name, mine in _places(calibration).items():
+            first = mine[calibration.turn[mine] == 0]
+            first = first[np.argsort(calibration.sample[first], kind="stable")]
             samples, own = calibration.sample[first], logs[first]
             if len(np.unique(samples)) < 2:
                 raise SettingsError(
                     f"{calibration.source} holds fewer than two samples at turn 0 of problem {name}, which"
                     " mode centred cannot centre; calibrate with at least 2 samples a problem."
                 )
-            self._scales[name] = float(np.exp(own[samples != samples.max()].mean()))
+            self._scales[name] = _geometric_mean(own[samples != samples[-1]])
             for sample in np.unique(calibration.sample[mine]):
                 others = own[samples != sample]
-                if len(others) == len(own):
-                    others = own[samples != samples.max()]
-                at = mine & (calibration.sample == sample)
-                centred[at] = calibration.ppl[at] / float(np.exp(others.mean()))
+                at = mine[calibration.sample[mine] == sample]
+                scale = self._scales[name] if len(others) == len(own) else _geometric_mean(others)
+                centred[at] = calibration.ppl[at] / scale
         self._set = TurnSet.of(calibration, centred)
 
     def scores(self, problem: str, turn: int) -> SortedScores:
@@ -196,26 +194,32 @@ class CentredSet:
         try:
             return self._scales[problem]
         except KeyError:
-            raise never_calibrated(problem, self._source, "centred") from None
+            raise never_calibrated([problem], self._source, "centred") from None
 
     def groups(self) -> list[tuple[int, int]]:
         """(first turn, number of scores) of every category, by turn."""
         return self._set.groups()
 
 
-def never_calibrated(problem: str, source: str, mode: str) -> SettingsError:
-    """The error for a problem that a per-problem mode cannot rank."""
+def never_calibrated(problems: Sequence[str], source: str, mode: str) -> SettingsError:
+    """The error for problems that a per-problem mode cannot rank."""
+    first = f"Problem {problems[0]:.40}" + (f" and {len(problems) - 1:,} more" if len(problems) > 1 else "")
     return SettingsError(
-        f"Problem {problem} was never calibrated in {source}, and mode {mode} ranks a step against its own"
-        " problem's scores; calibrate these problems, or use mode online, per-turn or marginal."
+        f"{first} had no calibration in {source}, and mode {mode} ranks a step by its own problem's scores;"
+        " calibrate these problems, or use mode online, per-turn or marginal."
     )
 
 
-def _by_problem(calibration: Calibration, values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def _places(calibration: Calibration) -> dict[str, NDArray[np.intp]]:
+    """Where the scores of each calibrated problem are."""
     order = np.argsort(calibration.problem, kind="stable")
     cuts = np.searchsorted(calibration.problem[order], np.arange(len(calibration.problems) + 1))
     return {
-        name: values[order[cuts[index] : cuts[index + 1]]]
+        name: order[cuts[index] : cuts[index + 1]]
         for index, name in enumerate(calibration.problems)
         if cuts[index] < cuts[index + 1]
     }
+
+
+def _geometric_mean(logs: NDArray[np.float64]) -> float:
+    return float(np.exp(logs.mean()))
