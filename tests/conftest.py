@@ -1,6 +1,11 @@
 """What all tests share. No test reads a user's own settings or needs a network beyond loopback."""
 
+import json
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,3 +30,36 @@ def nobodys_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
+
+
+@contextmanager
+def _embedded_server(model: str) -> Iterator[str]:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "atts_core.embedded.server",
+            "--model",
+            model,
+            "--port",
+            "0",
+            "--watch-parent",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def embedded_pair() -> Iterator[tuple[str, str]]:
+    """URLs of draft and target, two servers started by hand as a user would."""
+    with ExitStack() as stack:
+        draft, target = (stack.enter_context(_embedded_server(model)) for model in ("draft", "target"))
+        yield draft, target

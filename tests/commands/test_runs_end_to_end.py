@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,28 +44,6 @@ def timeless(result: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key not in ("seconds", "run")}
 
 
-@contextmanager
-def server(model: str) -> Iterator[str]:
-    """An embedded server started by hand, as a user would."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "atts_core.embedded.server", "--model", model, "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
-
-
-@pytest.fixture(scope="module")
-def by_hand() -> Iterator[tuple[str, str]]:
-    with server("draft") as draft, server("target") as target:
-        yield draft, target
-
-
 def test_a_demo_repeats_exactly() -> None:
     first, second = (result_of("demo", "--seed", "1", "--problems", "2") for _ in range(2))
     assert timeless(first) == timeless(second)
@@ -79,8 +55,8 @@ def test_a_demo_repeats_exactly() -> None:
     assert timeless(other)["problems"] != timeless(first)["problems"]
 
 
-def test_servers_started_by_hand_give_what_the_default_gives(by_hand: tuple[str, str]) -> None:
-    draft, target = by_hand
+def test_servers_started_embedded_pair_give_what_the_default_gives(embedded_pair: tuple[str, str]) -> None:
+    draft, target = embedded_pair
     alone = result_of("solve", PROBLEM, "--samples", "6", "--seed", "3")
     remote = result_of(
         "solve", PROBLEM, "--samples", "6", "--seed", "3", "--draft", draft, "--target", target
@@ -99,8 +75,8 @@ def test_the_contract_of_the_json_object() -> None:
     assert result["takeover"]["nominal"] == 0.4
 
 
-def test_events_fold_to_the_result(by_hand: tuple[str, str]) -> None:
-    draft, target = by_hand
+def test_events_fold_to_the_result(embedded_pair: tuple[str, str]) -> None:
+    draft, target = embedded_pair
     where = ("--draft", draft, "--target", target, "--samples", "4", "--seed", "5")
     printed = atts("solve", PROBLEM, *where, "--events").stdout
     state = RunState().fold(ev.decode(line) for line in printed.splitlines())
@@ -118,8 +94,8 @@ def test_events_fold_to_the_result(by_hand: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("takeover", ["continue", "rewrite"])
-def test_both_variants_of_a_take_over(by_hand: tuple[str, str], takeover: str) -> None:
-    draft, target = by_hand
+def test_both_variants_of_a_take_over(embedded_pair: tuple[str, str], takeover: str) -> None:
+    draft, target = embedded_pair
     where = ("--draft", draft, "--target", target, "--samples", "8", "--problems", "2")
     printed = atts("demo", *where, "--takeover", takeover, "--alpha", "0.02", "--events").stdout
     state = RunState().fold(ev.decode(line) for line in printed.splitlines())
@@ -134,11 +110,11 @@ def test_both_variants_of_a_take_over(by_hand: tuple[str, str], takeover: str) -
             assert bool(wrote) == taken
 
 
-def test_the_reference_rule_and_a_file_of_the_authors(by_hand: tuple[str, str], tmp_path: Path) -> None:
+def test_the_reference_rule_and_a_file_of_the_authors(embedded_pair: tuple[str, str], tmp_path: Path) -> None:
     import numpy as np
 
     np.save(tmp_path / "flat.npy", np.linspace(1.0, 3.0, 32))
-    draft, target = by_hand
+    draft, target = embedded_pair
     result = result_of(
         "solve", PROBLEM, "--draft", draft, "--target", target, "--samples", "4", "--rule", "reference",
         "--calibration", str(tmp_path / "flat.npy"),
@@ -148,8 +124,8 @@ def test_the_reference_rule_and_a_file_of_the_authors(by_hand: tuple[str, str], 
     assert all((p * 32) == int(p * 32) for p in percentiles)
 
 
-def test_scores_are_collected_before_a_run_that_has_none(by_hand: tuple[str, str]) -> None:
-    draft, target = by_hand
+def test_scores_are_collected_before_a_run_that_has_none(embedded_pair: tuple[str, str]) -> None:
+    draft, target = embedded_pair
     where = ("--draft", draft, "--target", target, "--samples", "5")
     printed = atts("solve", PROBLEM, *where, "--mode", "conditional", "--events").stdout
     events = [ev.decode(line).event for line in printed.splitlines()]
