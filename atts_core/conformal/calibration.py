@@ -12,8 +12,8 @@ from atts_core.conformal.identity import Identity
 from atts_core.conformal.pvalues import PPL_FLOOR
 from atts_core.errors import SettingsError
 
-MOST_SCORES = 50_000_000
-"""A file that claims more is taken for a mistake or an attack; this is 400 MB of PPL."""
+MOST_SCORES = 20_000_000
+"""A file that claims more is taken for a mistake or an attack; this is 160 MB of PPL."""
 
 
 @dataclass(frozen=True, eq=False)

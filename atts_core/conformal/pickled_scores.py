@@ -51,7 +51,7 @@ _PUSHES = frozenset(
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_MOST_SCORES = 10_000_000
+_MOST_SCORES = 2_000_000
 
 
 def read_pickled_scores(data: bytes, source: str) -> dict[str, list[float]]:

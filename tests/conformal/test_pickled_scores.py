@@ -105,5 +105,5 @@ def test_a_list_that_holds_itself_is_refused() -> None:
 
 def test_one_list_named_a_million_times_is_not_copied() -> None:
     own = [1.5] * 100_000
-    with pytest.raises(SettingsError, match="more than 10,000,000 numbers"):
+    with pytest.raises(SettingsError, match="more than 2,000,000 numbers"):
         read_pickled_scores(pickle.dumps(dict.fromkeys(range(1000), own)), "a.npy")
