@@ -154,7 +154,7 @@ class Batcher:
     def _run(self) -> None:
         while self._await_work():
             try:
-                self._step()
+                self.step()
             except Exception:
                 # A defect of ours must not end the server: the requests end, the loop goes on afresh.
                 log.exception("A step of the batch failed; the requests in flight are ended.")
@@ -195,7 +195,8 @@ class Batcher:
                 self._running.remove(job)
                 self._slots.release(job.slot)
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One pass of the model over what is running and waiting; the loop does nothing else."""
         if self._aborting:
             with self._changed:
                 self._aborting = False

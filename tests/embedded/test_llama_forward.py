@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from tiny_llama import SMALL, random_ids, random_weights, small_config
 
 from atts_core.embedded import llama
 from atts_core.embedded.llama import BLOCK, TILE, Cache, Chunk, Linear, Llama, LlamaConfig, load_weights
@@ -15,46 +16,6 @@ from atts_core.embedded.tokenizer import EmbeddedTokenizer
 from atts_core.errors import SettingsError
 
 MODELS = Path(llama.__file__).parent / "models"
-SMALL = {
-    "model_type": "llama",
-    "hidden_size": 40,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
-    "head_dim": 10,
-    "intermediate_size": 70,
-    "vocab_size": 83,
-    "max_position_embeddings": 200,
-    "rms_norm_eps": 1e-5,
-    "rope_theta": 500.0,
-    "tie_word_embeddings": True,
-}
-
-
-def random_weights(config, seed=0):
-    random = np.random.default_rng(seed)
-    hidden, inner = config.hidden_size, config.intermediate_size
-    queries, keys = config.num_attention_heads * config.head_width, config.key_heads * config.head_width
-    shapes = {"model.embed_tokens.weight": (config.vocab_size, hidden), "model.norm.weight": (hidden,)}
-    for i in range(config.num_hidden_layers):
-        name = f"model.layers.{i}."
-        shapes |= {
-            name + "input_layernorm.weight": (hidden,),
-            name + "self_attn.q_proj.weight": (queries, hidden),
-            name + "self_attn.k_proj.weight": (keys, hidden),
-            name + "self_attn.v_proj.weight": (keys, hidden),
-            name + "self_attn.o_proj.weight": (hidden, queries),
-            name + "post_attention_layernorm.weight": (hidden,),
-            name + "mlp.gate_proj.weight": (inner, hidden),
-            name + "mlp.up_proj.weight": (inner, hidden),
-            name + "mlp.down_proj.weight": (hidden, inner),
-        }
-    if not config.tie_word_embeddings:
-        shapes["lm_head.weight"] = (config.vocab_size, hidden)
-    return {
-        name: (random.standard_normal(shape) * 0.2 + (len(shape) == 1)).astype(np.float32)
-        for name, shape in shapes.items()
-    }
 
 
 def reference_logits(config, weights, ids, kind=np.float32):
@@ -100,10 +61,6 @@ def log_probabilities(logits):
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def small_config(**changes):
-    return msgspec.convert(SMALL | changes, LlamaConfig)
-
-
 @pytest.fixture(scope="module")
 def small():
     config = small_config()
@@ -128,10 +85,6 @@ def whole(model, ids, cache=None, slot=0):
         for i in range(0, len(ids), model.max_rows)
     ]
     return np.concatenate(parts)
-
-
-def random_ids(config, count, seed=1):
-    return np.random.default_rng(seed).integers(3, config.vocab_size, count).tolist()
 
 
 QUESTIONS = (
