@@ -1,0 +1,85 @@
+"""The one registry of what a person can do: key bindings, footer, help screen and palette are made of it.
+
+Imports no screen, so that a key map can be read and checked before one opens.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["Look", "Run", "Take away", "Screen"]
+GROUPS: tuple[Group, ...] = ("Look", "Run", "Take away", "Screen")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do. `id` names the app's `action_…` method and the entry of a user's key map."""
+
+    id: str
+    keys: tuple[str, ...]
+    """As Textual names them, the first being the one that is shown."""
+    shown: str
+    """How the key is written in the footer and on the help screen."""
+    label: str
+    """One or two words for the footer."""
+    help: str
+    """One sentence for the help screen and the palette."""
+    group: Group
+    footer: int = 0
+    """Place in the footer by importance, 1 first to stay; 0 is not shown there."""
+    action: str = ""
+    """The action string where it is not the id."""
+
+    @property
+    def call(self) -> str:
+        """The action string that Textual runs."""
+        return self.action or self.id
+
+
+ACTIONS: tuple[Action, ...] = (
+    Action("previous_sample", ("up", "k"), "↑ k", "", "Select the sample above.", "Look"),
+    Action("next_sample", ("down", "j"), "↓ j", "", "Select the sample below.", "Look"),
+    Action("previous_problem", ("left",), "←", "", "Show the previous problem of the run.", "Look"),
+    Action("next_problem", ("right",), "→", "", "Show the next problem of the run.", "Look"),
+    Action(
+        "follow", ("f",), "f", "follow",
+        "Follow the newest take-over, or stop following; selecting a sample stops it as well.", "Look", 5,
+    ),
+    Action("sort", ("s",), "s", "sort", "Change the order of the samples.", "Look", 7),
+    Action(
+        "maximise", ("m",), "m", "maximise", "Show the focused pane alone, or all of them again.", "Look", 8,
+    ),
+    Action("next_pane", ("tab",), "tab", "pane", "Focus the next pane (arrows then scroll it).", "Look", 12),
+    Action("previous_pane", ("shift+tab",), "shift tab", "", "Focus the pane before.", "Look"),
+    Action("text_up", ("pageup",), "page up", "", "Scroll the text up.", "Look"),
+    Action("text_down", ("pagedown",), "page down", "", "Scroll the text down.", "Look"),
+    Action("text_start", ("home",), "home", "", "Go to the beginning of the text.", "Look"),
+    Action("text_end", ("end",), "end", "", "Go to the end of the text, and follow it as it grows.", "Look"),
+    Action(
+        "freeze", ("space",), "space", "freeze",
+        "Freeze the display; the run goes on, nothing is lost, and the status says how much waits.",
+        "Look", 3,
+    ),
+    Action(
+        "pause", ("p",), "p", "pause run",
+        "Pause the run, or let it go on: requests under way finish, no new ones leave.", "Run", 4,
+    ),
+    Action(
+        "copy", ("y",), "y", "copy", "Copy the text of the selected sample to the clipboard.", "Take away", 9,
+    ),
+    Action(
+        "export", ("e",), "e", "picture", "Save a picture of this screen as an SVG file.", "Take away", 10,
+    ),
+    Action("theme", ("t",), "t", "theme", "Change to the next theme.", "Screen", 11),
+    Action("palette", ("ctrl+p",), "ctrl p", "", "Find anything that can be done by typing.", "Screen",
+           action="command_palette"),
+    Action("help", ("question_mark", "f1"), "?", "help", "Explain this screen and its keys.", "Screen", 2),
+    Action(
+        "leave", ("q", "ctrl+c", "ctrl+q"), "q", "quit", "Quit; asks first while the run is unfinished.",
+        "Screen", 1,
+    ),
+)  # fmt: skip
+
+
+def footer_actions() -> list[Action]:
+    """Actions of the footer, in the order of the registry."""
+    return [action for action in ACTIONS if action.footer]

@@ -1,0 +1,380 @@
+"""The Textual application: one frame clock between the events of a run and the screen.
+
+Events wait in the source; the clock drains them, folds them into `RunState` and shows the screen the view.
+The clock stands still while nothing happens.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
+
+from atts_core.events import Stamped
+from atts_core.state import RunState
+from atts_tui.actions import ACTIONS
+from atts_tui.control import Control, Source
+from atts_tui.feed import Feed
+from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, palette_from
+from atts_tui.screens.confirm import ConfirmQuit
+from atts_tui.screens.help import HelpScreen
+from atts_tui.screens.run_screen import RunScreen
+from atts_tui.screens.solve import SolveScreen
+from atts_tui.text import clean
+from atts_tui.themes import DEFAULT_THEME, Themes, find_themes, to_textual
+from atts_tui.view import View
+from atts_tui.widgets.sample_lanes import SampleLanes
+
+SLOW_HZ = 4
+"""How often numbers and charts are drawn: faster than that nobody reads them."""
+
+FROZEN_HZ = 2
+"""How often the count of waiting events is drawn while frozen."""
+
+QUIET_FRAMES = 5
+"""Empty frames after which the clock stands still until an event comes."""
+
+CLIPBOARD_AT_MOST = 74_000
+"""Bytes of text that the copy sequence (OSC 52) carries in common terminals; more goes to a file."""
+
+
+class AttsApp(App[None]):
+    """Shows a run from a source of events.
+
+    With a `control` the screen owns the run: it can pause it, and quitting asks first while it is unfinished;
+    `run_async` then returns, and who started the run ends it. Without a control it only watches: quitting
+    ends nothing. Raises `SettingsError` for a theme that does not exist.
+    """
+
+    CSS = """
+    Toast { background: $panel; color: $foreground; }
+    ToastRack { align-horizontal: right; }
+    AttsApp.-ascii-only Toast { border: none; }
+    AttsApp.-ascii-only SearchIcon { display: none; }
+    AttsApp.-ascii-only .framed { border: ascii $border-blurred; }
+    AttsApp.-ascii-only .framed:focus-within { border: ascii $border; }
+    AttsApp.-ascii-only .framed.-compact { border: none; border-top: ascii $border-blurred; }
+    AttsApp.-ascii-only SampleLanes, AttsApp.-ascii-only StepText, AttsApp.-ascii-only VerticalScroll {
+        scrollbar-size-vertical: 0;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            ",".join(action.keys),
+            action.call,
+            action.label or action.help,
+            id=action.id,
+            show=False,
+            priority=action.id in {"next_pane", "previous_pane", "leave", "palette"},
+        )
+        for action in ACTIONS
+    ]
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        control: Control | None = None,
+        theme: str | None = None,
+        fps: int = 10,
+        title: str = "",
+        ascii_only: bool = False,
+        themes: Themes | None = None,
+        export_folder: Path | None = None,
+    ) -> None:
+        """`title` says what runs, such as `demo`; pictures go to `export_folder`, else the current one."""
+        super().__init__()
+        self.title = "atts"
+        self.state = RunState()
+        self._control = control
+        self._fps = fps
+        self._ascii = ascii_only
+        self._themes = themes if themes is not None else find_themes()
+        self._export_folder = export_folder
+        self._first_theme = self._themes.pick(theme or DEFAULT_THEME).name
+        self._feed = Feed(source, self.state)
+        self._clock: Timer | None = None
+        self._frame = 0
+        self._quiet_frames = 0
+        self._quiet = asyncio.Event()
+        for found in self._themes.found.values():
+            self.register_theme(to_textual(found))
+        self.theme = self._first_theme
+        self.view = View(
+            self.state,
+            palette_from(self.get_css_variables()),
+            ASCII_GLYPHS if ascii_only else UNICODE_GLYPHS,
+            title=title,
+        )
+
+    def get_default_screen(self) -> Screen[None]:
+        """The Solve screen."""
+        return SolveScreen()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our own variables for themes that do not set them."""
+        theme = self.current_theme
+        return {
+            "atts-accept": theme.primary,
+            "atts-take-over": theme.warning or theme.primary,
+            "atts-title": theme.foreground or theme.primary,
+        }
+
+    def on_mount(self) -> None:
+        """Show what already waits, and start the clock."""
+        if self._ascii:
+            self.add_class("-ascii-only")
+        self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
+        self._clock = self.set_interval(1 / self._fps, self._tick, name="frame clock")
+        self.run_worker(self._wake_on_events(), name="events", exit_on_error=True)
+        for failure in self._themes.failures:
+            self.notify(failure, title="A theme was left out", severity="warning", markup=False)
+        self.call_after_refresh(self._tick)
+
+    # The frame clock.
+
+    async def _wake_on_events(self) -> None:
+        """Start the clock again when events come after a silence."""
+        async for batch in self._feed.source.batches():
+            self._feed.hold(batch)
+            self._quiet_frames = 0
+            self._quiet.clear()
+            if self._clock is not None:
+                self._clock.resume()
+            await self._quiet.wait()
+
+    def _tick(self) -> None:
+        """One frame."""
+        self._frame += 1
+        folded = self._feed.advance()
+        if self.view.frozen:
+            if self._frame % max(self._fps // FROZEN_HZ, 1) == 0:
+                self.view.waiting = self._feed.waiting
+                self._show(slow=True)
+            return
+        if folded:
+            self._quiet_frames = 0
+            self.view.advance()
+            self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
+            return
+        self._quiet_frames += 1
+        if self._quiet_frames == 1:
+            self._show(slow=True)
+        elif self._quiet_frames >= QUIET_FRAMES and not self._feed.waiting and self._clock is not None:
+            self._clock.pause()
+            self._quiet.set()
+
+    def _show(self, *, slow: bool) -> None:
+        """Show the screen the view; one that lies under a page is shown it when the page closes."""
+        screen = self.screen
+        if isinstance(screen, RunScreen):
+            self.view.unhurried = slow
+            screen.sync(self.view)
+
+    def _repaint(self) -> None:
+        """Colours changed."""
+        self.view.palette = palette_from(self.get_css_variables())
+        self._show(slow=True)
+
+    # For whoever runs the app.
+
+    def say(self, message: str) -> None:
+        """Tell the person something: in the status until the run has begun, then as a passing note."""
+        if self.state.run is None:
+            self.view.notice = message
+            self._show(slow=True)
+        else:
+            self._say(message)
+
+    def remaining(self) -> list[Stamped]:
+        """Events that came and were not folded when the app ended."""
+        return self._feed.remaining()
+
+    # What a person can do: one method for each entry of `actions.ACTIONS`.
+
+    def _solve(self) -> SolveScreen | None:
+        return self.screen if isinstance(self.screen, SolveScreen) else None
+
+    def action_previous_sample(self) -> None:
+        """Select the sample above."""
+        self._move(-1)
+
+    def action_next_sample(self) -> None:
+        """Select the sample below."""
+        self._move(1)
+
+    def _move(self, rows: int) -> None:
+        self.view.move(rows)
+        self._show(slow=True)
+
+    def on_sample_lanes_picked(self, message: SampleLanes.Picked) -> None:
+        """A click on a row selects it."""
+        self.view.select(message.sample)
+        self._show(slow=True)
+
+    def action_previous_problem(self) -> None:
+        """Show the previous problem."""
+        self._move_problem(-1)
+
+    def action_next_problem(self) -> None:
+        """Show the next problem."""
+        self._move_problem(1)
+
+    def _move_problem(self, step: int) -> None:
+        if not self.view.move_problem(step):
+            self._say("There is no other problem in this direction.")
+        self._show(slow=True)
+
+    def action_follow(self) -> None:
+        """Follow the newest take-over, or stop."""
+        self.view.toggle_follow()
+        self.view.advance()
+        self._show(slow=True)
+
+    def action_sort(self) -> None:
+        """Change the order of the samples."""
+        self.view.next_sort()
+        self._show(slow=True)
+
+    def action_maximise(self) -> None:
+        """Show the focused pane alone, or all again."""
+        if (solve := self._solve()) is not None:
+            solve.toggle_maximised()
+
+    def action_next_pane(self) -> None:
+        """Focus the next pane."""
+        self.screen.focus_next()
+
+    def action_previous_pane(self) -> None:
+        """Focus the pane before."""
+        self.screen.focus_previous()
+
+    def action_text_up(self) -> None:
+        """Scroll the text up."""
+        if (solve := self._solve()) is not None:
+            solve.text.scroll_page_up(animate=False)
+
+    def action_text_down(self) -> None:
+        """Scroll the text down."""
+        if (solve := self._solve()) is not None:
+            solve.text.scroll_page_down(animate=False)
+
+    def action_text_start(self) -> None:
+        """Go to the beginning of the text."""
+        if (solve := self._solve()) is not None:
+            solve.text.scroll_home(animate=False)
+
+    def action_text_end(self) -> None:
+        """Go to the end of the text."""
+        if (solve := self._solve()) is not None:
+            solve.text.show_end()
+
+    def action_freeze(self) -> None:
+        """Freeze the display, or show everything that came meanwhile."""
+        self.view.frozen = self._feed.frozen = not self.view.frozen
+        self.view.waiting = self._feed.waiting
+        self._quiet_frames = 0
+        if self._clock is not None:
+            self._clock.resume()
+        if not self.view.frozen:
+            self._feed.advance()
+            self.view.waiting = 0
+        self._show(slow=True)
+
+    def action_pause(self) -> None:
+        """Pause the run, or let it go on."""
+        if self.state.finished is not None:
+            self._say("The run is over; there is nothing to pause.")
+        elif self._control is None:
+            self._say("This screen only watches the run; pause it where it was started.")
+        elif self.state.paused:
+            self._control.resume()
+        else:
+            self._control.pause()
+
+    def action_copy(self) -> None:
+        """Copy the text of the selected sample."""
+        sample = self.view.sample
+        text = clean(sample.text).strip() if sample is not None else ""
+        if sample is None or not text:
+            self._say("There is no text to copy yet.")
+            return
+        name = f"sample {sample.index + 1}"
+        if len(text.encode()) > CLIPBOARD_AT_MOST:
+            self._write(f"sample-{sample.index + 1}", "txt", text, f"{name} is too long for the clipboard")
+            return
+        self.copy_to_clipboard(text)
+        self._say(
+            f"Sent {name} ({len(text):,} characters) to the terminal's clipboard. If pasting gives something "
+            "else, the terminal does not allow it (in tmux: set -g set-clipboard on)."
+        )
+
+    def action_export(self) -> None:
+        """Save a picture of the screen."""
+        self._write("screen", "svg", self.export_screenshot(title="atts"), "Picture")
+
+    def _write(self, what: str, ending: str, text: str, said: str) -> None:
+        """Write a new file beside those that exist, and say where."""
+        run = self.state.run.run if self.state.run is not None else "run"
+        safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in run)
+        folder = self._export_folder if self._export_folder is not None else Path.cwd()
+        number = 1
+        while (path := folder / f"atts-{safe}-{what}-{number}.{ending}").exists():
+            number += 1
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        except OSError as error:
+            self.notify(f"{path} could not be written: {error.strerror}", severity="error", markup=False)
+        else:
+            self._say(f"{said}: written to {path}")
+
+    def action_theme(self) -> None:
+        """Change to the next of our themes."""
+        names = sorted(self._themes.found)
+        place = names.index(self.theme) + 1 if self.theme in names else 0
+        self.theme = names[place % len(names)]
+        self._say(f"Theme {self.theme}.")
+
+    def action_help(self) -> None:
+        """Explain the screen and its keys."""
+        if isinstance(self.screen, RunScreen):
+            self.push_screen(HelpScreen(self.view, self.size.width), lambda _: self._show(slow=True))
+
+    def action_leave(self) -> None:
+        """Quit; ask first where that would end a run."""
+        if isinstance(self.screen, ConfirmQuit):
+            self.screen.dismiss(True)  # asked twice
+        elif isinstance(self.screen, ModalScreen):
+            self.screen.dismiss()
+        elif self._control is None or self.state.finished is not None:
+            self.exit()
+        else:
+            self.push_screen(ConfirmQuit(self.view), self._answered)
+
+    def _answered(self, quits: bool | None) -> None:
+        if quits:
+            self.exit()
+        else:
+            self._show(slow=True)
+
+    def _say(self, message: str) -> None:
+        self.notify(self.view.glyphs.safe(message), markup=False)
+
+    def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The palette: the registry of actions, and every theme by name."""
+        for action in ACTIONS:
+            if action.id != "palette":
+                title = (action.label or action.id.replace("_", " ")).capitalize()
+                yield SystemCommand(
+                    title, f"{action.help} ({action.shown})", getattr(self, f"action_{action.call}")
+                )
+        for name in sorted(self._themes.found):
+            yield SystemCommand(
+                f"Theme {name}", "Change to this theme.", lambda name=name: setattr(self, "theme", name)
+            )

@@ -1,0 +1,68 @@
+"""The help screen: what is seen, and every key, from the registry of actions."""
+
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from atts_tui.actions import ACTIONS, GROUPS
+from atts_tui.screens.overlay import Overlay
+from atts_tui.view import View
+from atts_tui.widgets.rows import Row, paragraph
+
+WIDTH = 84
+KEY_CELLS = 12
+
+
+class HelpScreen(Overlay):
+    """Closed by the key that opened it, by escape and by `q`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark,f1", "dismiss(False)", "close"),
+    ]
+
+    def __init__(self, view: View, width: int) -> None:
+        room = max(min(WIDTH, width - 12), 30)
+        super().__init__(view, "Help", help_rows(view, room), room)
+
+
+def help_rows(view: View, width: int) -> list[Row]:
+    """All lines of the page."""
+    palette, glyphs = view.palette, view.glyphs
+    blank: Row = (("", palette.text),)
+    rows: list[Row] = [(("What you see", palette.strong),)]
+    explained = (
+        "A small, fast draft model reasons step by step, in many samples at once. A large target model reads "
+        "each step once and measures how surprising it finds it. A step that is more surprising than most of "
+        "those it was calibrated on is not trusted: the target takes over and writes on its own. All other "
+        "steps are accepted as they are. So most words come from the cheap model, and the costly one steps "
+        "in where it matters. Each sample that finds an answer votes; the answer with most votes wins."
+    )
+    rows += paragraph(explained, width, palette.text)
+    rows.append(blank)
+    signs = (
+        (glyphs.accept, palette.draft, "the draft's step was accepted; brighter: more surprising"),
+        (glyphs.take_over, palette.target, "the target took over; brighter: more surprising"),
+        (glyphs.unverifiable, palette.warning, "the step could not be checked, so the target took over"),
+        (glyphs.draft, palette.draft, "the draft writes"),
+        (glyphs.verify, palette.text, "the target checks"),
+        (glyphs.target, palette.target, "the target writes"),
+        (glyphs.queued, palette.muted, "waits for a free place at a server"),
+        (glyphs.threshold, palette.threshold, "alpha: steps with a p above it are taken over"),
+    )
+    rows += [((glyph.ljust(4), style), (said, palette.text)) for glyph, style, said in signs]
+    rows.append(blank)
+    words = (
+        ("p", "the share of calibration steps that surprised the target no more than this one"),
+        ("PPL", "perplexity: how surprising the target finds a step; 1 is not at all"),
+        ("alpha", "the p above which the target takes over; 1 - alpha is the rate asked for"),
+    )
+    rows += [((term.ljust(8), palette.strong), (said, palette.text)) for term, said in words]
+    for group in GROUPS:
+        rows += [blank, ((group, palette.strong),)]
+        for action in ACTIONS:
+            if action.group == group:
+                lines = paragraph(action.help, width - KEY_CELLS, palette.text)
+                shown = glyphs.safe(action.shown).ljust(KEY_CELLS)
+                rows.append(((shown, palette.accent), *lines[0]))
+                rows += [((" " * KEY_CELLS, palette.text), *line) for line in lines[1:]]
+    return rows

@@ -1,0 +1,310 @@
+"""The text of the selected sample: who wrote each step, what was decided about it, what was discarded."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from rich.cells import cell_len
+from rich.style import Style
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from atts_core.events import VerdictReached
+from atts_core.state import SampleState, Step
+from atts_tui import words
+from atts_tui.text import boxed_spans, clean, clean_line, shorten, wrap
+from atts_tui.view import View
+from atts_tui.widgets.rows import Part, Row, Rows, paragraph, strip_of
+
+MARGIN = 13
+"""Cells left of the text: turn, who wrote it, and a bar in the colour of the model."""
+NARROW_MARGIN = 5
+NARROW_BELOW = 66
+
+LONG_VERDICTS_FROM = 96
+"""Cells of width from which a verdict is written out beside the step."""
+
+
+@dataclass(slots=True)
+class Block:
+    """Rows of one step or of the end, and what they were made from."""
+
+    key: Hashable
+    rows: list[Row] = field(default_factory=list)
+
+
+class StepText(ScrollView):
+    """Scrollable; follows the end of the text only while it is at the end."""
+
+    DEFAULT_CSS = """
+    StepText {
+        background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
+    }
+    """
+    can_focus = True
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.view: View | None = None
+        self.at_end = True
+        """Whether the end of the text is in sight, and is kept there while the text grows."""
+        self._blocks: list[Block] = []
+        self._rows: list[Row] = []
+        self._frame: Hashable = None
+        self._touched = -1
+        self._base: Style | None = None
+
+    def sync(self, view: View) -> None:
+        """Make the blocks again that changed, and show the end if it was in sight."""
+        self.view = view
+        frame = (view.problem_index, view.sample_index, self.size.width, id(view.palette), view.glyphs.plain)
+        sample = view.sample
+        touched = sample.touched if sample is not None else 0
+        if frame == self._frame and touched == self._touched:
+            return
+        if frame != self._frame:
+            self.at_end = self.at_end or self._frame is None or frame[:2] != self._frame[:2]  # type: ignore[index]
+            self._blocks.clear()
+        self._frame, self._touched = frame, touched
+        first = self._rebuild(view, sample)
+        height = len(self._rows)
+        if height != self.virtual_size.height or self.virtual_size.width != self.size.width:
+            self.virtual_size = Size(self.size.width, height)
+            if self.at_end:
+                self.show_end()
+            self.refresh()
+        else:
+            self.refresh_lines(first, max(height - first, 1))
+
+    def show_end(self) -> None:
+        """Go to the end, and stay there as the text grows."""
+        self.at_end = True
+        self.scroll_to(y=max(self.virtual_size.height - self.size.height, 0), animate=False, force=True)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Remember whether the end is in sight."""
+        super().watch_scroll_y(old_value, new_value)
+        self.at_end = round(new_value) >= self.virtual_size.height - self.size.height
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the terminal."""
+        if self._base is None:
+            self._base = self.rich_style
+        width = self.size.width
+        row = self.scroll_offset.y + y
+        if self.view is None or row >= len(self._rows):
+            return Strip.blank(width, self._base)
+        return strip_of(self._rows[row], width, self._base, self.view.glyphs)
+
+    def notify_style_update(self) -> None:
+        """Colours changed: forget what was made of them."""
+        super().notify_style_update()
+        self._base = None
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Wrap for the new width."""
+        if self.view is not None:
+            self.sync(self.view)
+
+    def _rebuild(self, view: View, sample: SampleState | None) -> int:
+        """Bring blocks and rows up to date; returns the first row that changed."""
+        wanted = _outline(sample) if sample is not None else []
+        kept = 0
+        while kept < min(len(wanted), len(self._blocks)) and self._blocks[kept].key == wanted[kept][0]:
+            kept += 1
+        first = sum(len(block.rows) for block in self._blocks[:kept])
+        del self._blocks[kept:], self._rows[first:]
+        for key, step, verdict in wanted[kept:]:
+            if step is not None:
+                rows = step_rows(view, step, verdict, self.size.width)
+            else:
+                assert sample is not None  # noqa: S101  # _outline makes an end only of a sample
+                rows = end_rows(view, sample, self.size.width)
+            self._blocks.append(Block(key, rows))
+            self._rows.extend(rows)
+        if not self._rows:
+            self._rows.append(((_nothing_yet(view, sample), view.palette.muted),))
+        return first
+
+
+Wanted = tuple[Hashable, Step | None, VerdictReached | None]
+
+
+def _outline(sample: SampleState) -> list[Wanted]:
+    """What stands below what: each step, a draft's with the verdict about it, and the end."""
+    wanted: list[Wanted] = []
+    for step in sample.steps:
+        verdict = None
+        if step.role == "draft" and step.turn < len(sample.turns):
+            verdict = sample.turns[step.turn].verdict
+        key = (id(step), step.tokens, len(step.text), step.complete, step.discarded, verdict is not None)
+        wanted.append((key, step, verdict))
+    if sample.end is not None:
+        wanted.append((("end", sample.end, sample.answer, sample.correct), None, None))
+    return wanted
+
+
+def _nothing_yet(view: View, sample: SampleState | None) -> str:
+    if sample is None:
+        return f"  the text of a sample appears here {view.glyphs.more}"
+    return f"  sample {sample.index + 1} has not begun"
+
+
+def step_rows(view: View, step: Step, verdict: VerdictReached | None, width: int) -> list[Row]:
+    """One step: a margin that says who wrote it, its text wrapped beside it, the verdict at its end."""
+    palette, glyphs = view.palette, view.glyphs
+    narrow = width < NARROW_BELOW
+    margin = NARROW_MARGIN if narrow else MARGIN
+    text = clean(step.text).strip("\n").rstrip()
+    style = palette.discarded if step.discarded else palette.text
+    bar = palette.draft if step.role == "draft" else palette.target
+    edge = glyphs.margin
+    if step.discarded:
+        bar, edge = palette.muted, glyphs.margin_discarded
+    label_style = palette.muted if step.discarded else bar
+    spans = wrap(text, width - margin - 1)
+    boxes = boxed_spans(text)
+    rows: list[Row] = []
+    for number, (start, end) in enumerate(spans):
+        name = step.role[0] if narrow else f"{step.role:<7}"
+        turn = f"{step.turn + 1:>2} " if step.role == "draft" else "   "
+        label = (turn + name).ljust(margin - 2) if not number else " " * (margin - 2)
+        parts: list[Part] = [(label, label_style), (edge, bar), (" ", style)]
+        parts += _highlit(text, start, end, boxes, style, palette.boxed if not step.discarded else style)
+        if number == len(spans) - 1 and not step.complete:
+            parts.append((glyphs.cursor, bar))
+        rows.append(tuple(parts))
+    if verdict is not None:
+        _append_verdict(view, rows, verdict, width, (edge, bar))
+    return rows
+
+
+def _append_verdict(view: View, rows: list[Row], verdict: VerdictReached, width: int, edge: Part) -> None:
+    """Write the verdict to the right of the step's last line, or below it where there is no room."""
+    palette = view.palette
+    long, short = verdict_notes(view, verdict)
+    noted = long if width >= LONG_VERDICTS_FROM else short
+    size = 1 + sum(cell_len(text) for text, _ in noted)
+    space = width - size - sum(cell_len(text) for text, _ in rows[-1])
+    if space < 2:
+        margin = " " * ((NARROW_MARGIN if width < NARROW_BELOW else MARGIN) - 2)
+        rows.append(((margin, palette.muted), edge))
+        space = max(width - size - len(margin) - 1, 1)
+    rows[-1] = (*rows[-1], (" " * space, palette.muted), *noted)
+
+
+def verdict_notes(view: View, verdict: VerdictReached) -> tuple[Row, Row]:
+    """What was decided about a draft's step, long and short."""
+    palette, glyphs = view.palette, view.glyphs
+    if verdict.verdict == "unverifiable" or verdict.p is None:
+        sign: Part = (glyphs.unverifiable, palette.warning)
+        return ((sign, (" could not be checked: target takes over", palette.muted)), (sign,))
+    p, ppl = words.probability(verdict.p), words.ppl(verdict.ppl)
+    if verdict.verdict == "accept":
+        sign = (glyphs.accept, palette.draft)
+        below = "<" if verdict.rule == "reference" else "<=" if glyphs.plain else "≤"
+        compared, outcome = f"p {p} {below} {words.probability(verdict.alpha)}", " accepted"
+    else:
+        sign = (glyphs.take_over, palette.target)
+        above = (">=" if glyphs.plain else "≥") if verdict.rule == "reference" else ">"
+        compared, outcome = f"p {p} {above} {words.probability(verdict.alpha)}", " target takes over"
+    return (
+        ((f"PPL {ppl}  {compared} ", palette.muted), sign, (f"{outcome:<18}", palette.muted)),
+        ((f"p {p} ", palette.muted), sign),
+    )
+
+
+def _highlit(
+    text: str, start: int, end: int, boxes: list[tuple[int, int]], style: Style, boxed: Style
+) -> list[Part]:
+    parts: list[Part] = []
+    place = start
+    for box_start, box_end in boxes:
+        if box_end <= start or box_start >= end:
+            continue
+        parts.append((text[place : max(box_start, place)], style))
+        parts.append((text[max(box_start, start) : min(box_end, end)], boxed))
+        place = min(box_end, end)
+    parts.append((text[place:end], style))
+    return [part for part in parts if part[0]]
+
+
+def end_rows(view: View, sample: SampleState, width: int) -> list[Row]:
+    """How the sample ended."""
+    palette, glyphs = view.palette, view.glyphs
+    margin = " " * ((NARROW_MARGIN if width < NARROW_BELOW else MARGIN) - 2)
+    if sample.end == "failed":
+        return [((shorten(f"{margin}failed: {clean_line(sample.message)}", width), palette.error),)]
+    long, _ = words.phase_words(sample)
+    said = long if sample.answer is None else f"answered {clean_line(sample.answer)}"
+    if sample.answer is not None and sample.end != "answered":
+        said += f" ({long})"
+    mark = {True: f" {glyphs.right}", False: f" {glyphs.wrong}", None: ""}[sample.correct]
+    style = {True: palette.right, False: palette.wrong, None: palette.strong}[sample.correct]
+    return [((margin, palette.muted), (shorten(said, width - len(margin) - 3), style), (mark, style))]
+
+
+class VerdictLine(Rows):
+    """The last verdict of the selected sample in plain words."""
+
+    DEFAULT_CSS = """
+    VerdictLine { height: 2; background: $background; }
+    """
+
+    def key(self, view: View) -> Hashable:
+        """Changes with the sample's verdicts."""
+        sample = view.sample
+        return (view.problem_index, view.sample_index, sample.decisions if sample else -1)
+
+    def build(self, view: View, size: Size) -> list[Row]:
+        """The longer sentence, wrapped, where it fits."""
+        width = size.width
+        palette = view.palette
+        sample = view.sample
+        verdict = sample.last_verdict if sample is not None else None
+        if verdict is None:
+            return [(("", palette.muted),)]
+        said = words.explain(verdict)
+        if len(wrap(said, width)) > size.height:
+            said = words.explain_short(verdict)
+        style = palette.draft if verdict.verdict == "accept" else palette.target
+        return paragraph(said, width, style)[: size.height]
+
+
+class TextPane(Vertical):
+    """The text, and below it the last verdict in plain words."""
+
+    DEFAULT_CSS = """
+    TextPane {
+        border: round $border-blurred; border-title-color: $atts-title; padding: 0 1; background: $background;
+    }
+    TextPane:focus-within { border: round $border; }
+    TextPane StepText { height: 1fr; }
+    TextPane.-compact VerdictLine { display: none; }
+    TextPane.-compact { border: none; border-top: solid $border-blurred; padding: 0; }
+    TextPane.-compact:focus-within { border-top: solid $border; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """Two widgets, however long the text is."""
+        yield StepText(id="text-rows")
+        yield VerdictLine()
+
+    def sync(self, view: View) -> None:
+        """Show the view."""
+        sample = view.sample
+        title = "Text" if sample is None else f"Sample {sample.index + 1}"
+        verdict = sample.last_verdict if sample is not None else None
+        if self.has_class("-compact") and verdict is not None:
+            said = words.explain_short(verdict)
+            title += view.glyphs.safe(f", {said[0].lower()}{said[1:]}")
+        elif sample is not None and view.follow and view.problem is not None and not view.problem.finished:
+            title += ", following the newest take-over"
+        if self.border_title != title:
+            self.border_title = title
+        self.query_one(StepText).sync(view)
+        self.query_one(VerdictLine).sync(view)
