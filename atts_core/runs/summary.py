@@ -1,0 +1,149 @@
+"""What a run came to so far, in a few numbers that its file keeps, so that a list reads nothing else."""
+
+import msgspec
+
+from atts_core import events as ev
+from atts_core.state import RunState
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in numbers. Counts are of the events written; None where nothing is known yet."""
+
+    events: int = 0
+    seconds: float = 0.0
+    """The run's own time: a run that was stopped and went on does not count the pause."""
+    started_at: float | None = None
+    """Seconds since the epoch."""
+    command: str = ""
+    strategy: str = ""
+    draft: str = ""
+    target: str = ""
+    calibration: str = ""
+    """Mode, and rule where it is not ours."""
+    nominal: float | None = None
+    seed: int | None = None
+    end: ev.RunEnd | None = None
+    message: str = ""
+    paused: bool = False
+    problems: int = 0
+    problems_finished: int = 0
+    problems_graded: int = 0
+    problems_correct: int = 0
+    """Won by the vote."""
+    problems_passed: int = 0
+    """Of those graded, with at least one correct sample."""
+    samples: int = 0
+    samples_ended: int = 0
+    samples_failed: int = 0
+    samples_graded: int = 0
+    samples_correct: int = 0
+    decisions: int = 0
+    taken_over: int = 0
+    draft_tokens: int = 0
+    target_tokens: int = 0
+    verified_tokens: int = 0
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of graded samples that are correct."""
+        return self.samples_correct / self.samples_graded if self.samples_graded else None
+
+    @property
+    def majority(self) -> float | None:
+        """Share of graded problems whose vote is correct."""
+        return self.problems_correct / self.problems_graded if self.problems_graded else None
+
+    @property
+    def pass_at_k(self) -> float | None:
+        """Share of graded problems with at least one correct sample."""
+        return self.problems_passed / self.problems_graded if self.problems_graded else None
+
+    @property
+    def takeover_rate(self) -> float | None:
+        """Realised take-over rate."""
+        return self.taken_over / self.decisions if self.decisions else None
+
+
+class Tally:
+    """Counts what RunState does not: correct samples and problems. `summary` joins both."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[int, int], bool | None] = {}
+        self._problems: dict[int, bool | None] = {}
+        self._passed: dict[int, int] = {}
+        self._graded = self._correct = 0
+
+    @classmethod
+    def of(cls, state: RunState) -> "Tally":
+        """The tally of a run as far as a state tells it."""
+        tally = cls()
+        for problem in state.problems:
+            for sample in problem.samples:
+                if sample.end is not None:
+                    tally._sample(problem.index, sample.index, sample.correct)
+            if problem.finished:
+                tally._problems[problem.index] = problem.correct
+        return tally
+
+    def fold(self, event: ev.AnyEvent) -> None:
+        """Take one event."""
+        if type(event) is ev.SampleFinished:
+            self._sample(event.problem, event.sample, event.correct)
+        elif type(event) is ev.SampleStarted:
+            self._sample(event.problem, event.sample, None)
+            self._problems.pop(event.problem, None)
+        elif type(event) is ev.ProblemFinished:
+            self._problems[event.problem] = event.correct
+
+    def summary(self, state: RunState, events: int) -> Summary:
+        """The run in numbers, after `events` events that folded to `state`."""
+        run = state.run
+        known: dict[str, object] = {}
+        if run is not None:
+            card = run.calibration
+            known = {
+                "started_at": run.started_at,
+                "command": run.command,
+                "strategy": run.strategy,
+                "draft": run.models[0].name,
+                "target": run.models[1].name,
+                "seed": run.seed,
+                "nominal": card.nominal if card else None,
+                "calibration": (card.mode + (" (reference)" if card.rule == "reference" else ""))
+                if card
+                else "",
+            }
+        graded = [index for index, correct in self._problems.items() if correct is not None]
+        return Summary(
+            events=events,
+            seconds=state.now,
+            end=state.finished.end if state.finished else None,
+            message=state.finished.message if state.finished else "",
+            paused=state.paused,
+            problems=len(state.problems),
+            problems_finished=len(self._problems),
+            problems_graded=len(graded),
+            problems_correct=sum(self._problems[index] is True for index in graded),
+            problems_passed=sum(self._passed.get(index, 0) > 0 for index in graded),
+            samples=state.samples_total,
+            samples_ended=state.samples_ended,
+            samples_failed=state.samples_failed,
+            samples_graded=self._graded,
+            samples_correct=self._correct,
+            decisions=state.overall.decisions,
+            taken_over=state.overall.taken_over,
+            draft_tokens=state.draft_tokens,
+            target_tokens=state.target_tokens,
+            verified_tokens=state.verified_tokens,
+            **known,  # type: ignore[arg-type]  # each is of its field's type
+        )
+
+    def _sample(self, problem: int, sample: int, correct: bool | None) -> None:
+        before = self._samples.pop((problem, sample), None)
+        for was, change in ((before, -1), (correct, 1)):
+            if was is not None:
+                self._graded += change
+                self._correct += change * was
+                self._passed[problem] = self._passed.get(problem, 0) + change * was
+        if correct is not None:
+            self._samples[problem, sample] = correct
