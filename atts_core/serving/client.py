@@ -263,7 +263,7 @@ class SGLangClient:
         async def attempt(number: int) -> Generation:
             rid = _rid(request, number)
             checker, vocab_size = self._ready()
-            body = await self._post(checker.generation(request, stream=False, rid=rid))
+            body = await self._post(checker.generation(request, stream=False, rid=rid), self.timeouts.total)
             with self._checked():
                 whole = generation(
                     body,
@@ -293,7 +293,8 @@ class SGLangClient:
             checker, vocab_size = self._ready()
             content = checker.scoring(prefix_ids, step_ids, rid=new_rid())
             began = time.perf_counter()
-            body = await self._post(content)
+            # one prefill and one token: a dead scheduler is noticed as soon as in a stream
+            body = await self._post(content, self.timeouts.first_token)
             seconds = time.perf_counter() - began
             with self._checked():
                 return step_score(body, prefix_ids, step_ids, vocab_size=vocab_size, seconds=seconds)
@@ -389,10 +390,11 @@ class SGLangClient:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _post(self, content: bytes) -> bytes:
+    async def _post(self, content: bytes, silence: float) -> bytes:
+        """The whole answer to a request that may stay silent for `silence` seconds."""
         limits = self.timeouts
         patience = Patience(
-            connect=limits.connect, first=limits.total, between=limits.between_tokens, total=limits.total
+            connect=limits.connect, first=silence, between=limits.between_tokens, total=limits.total
         )
         async with self._places:
             with self._named(patience):

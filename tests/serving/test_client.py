@@ -466,9 +466,14 @@ async def test_a_scoring_that_is_never_answered(replay: Any, open_client: Any) -
         await wire.until_closed()
 
     replay.on_generate(answer)
-    client = await open_client(timeouts=Timeouts(total=0.05))
-    with pytest.raises(ServerTimeout):
+    client = await open_client(timeouts=Timeouts(first_token=0.05))
+    with pytest.raises(ServerTimeout) as caught:
         await client.score([1], [2])
+    assert caught.value.kind == "first token"
+    client = await open_client(timeouts=Timeouts(total=0.05))
+    with pytest.raises(ServerTimeout) as caught:
+        await client.complete(request())
+    assert caught.value.kind == "total"
 
 
 async def test_a_connection_that_is_never_made(monkeypatch: pytest.MonkeyPatch) -> None:

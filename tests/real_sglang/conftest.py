@@ -1,0 +1,42 @@
+"""Real SGLang servers that serve the embedded pair, given by ATTS_REAL_SGLANG_DRAFT and _TARGET.
+
+    python -m atts_core.embedded.export DIR
+    python -m sglang.launch_server --model-path DIR/draft --port 40001 --context-length 512 …
+    python -m sglang.launch_server --model-path DIR/target --port 40002 --context-length 512 …
+    ATTS_REAL_SGLANG_DRAFT=http://127.0.0.1:40001 ATTS_REAL_SGLANG_TARGET=http://127.0.0.1:40002 \\
+        python -m pytest tests/real_sglang -s
+"""
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+
+from atts_core.events import Role
+from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
+
+LIMITS = Timeouts(first_token=60, between_tokens=30, total=120, control=30)
+
+
+@dataclass
+class Real:
+    """One of the two servers."""
+
+    role: Role
+    client: SGLangClient
+    tokenizer: Tokenizer
+
+
+@pytest.fixture(params=["draft", "target"])
+async def real(request: pytest.FixtureRequest) -> AsyncIterator[Real]:
+    role = cast("Role", request.param)
+    url = os.environ.get(f"ATTS_REAL_SGLANG_{role.upper()}")
+    if not url:
+        pytest.skip(f"ATTS_REAL_SGLANG_{role.upper()} is not set: no real server to try")
+    async with SGLangClient(url, role=role, connections=24, timeouts=LIMITS) as client:
+        tokenizer = load_tokenizer(client.info.tokenizer_path)
+        client.use_vocabulary(tokenizer.vocab_size)
+        yield Real(role, client, tokenizer)
