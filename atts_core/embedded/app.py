@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from atts_core.embedded import shapes
 from atts_core.embedded.api import RequestError, read_chat, read_generate
 from atts_core.embedded.batcher import Batcher, DuplicateIdError, QueueFullError
-from atts_core.embedded.jobs import Finish, Job
+from atts_core.embedded.jobs import Finish, Job, Progress
 from atts_core.embedded.loading import LoadedModel
 from atts_core.embedded.sampling import SamplingParams
 
@@ -103,12 +103,11 @@ class EmbeddedApp:
     async def _finish(self, jobs: Sequence[Job], request: Request, refuse: Callable[[str], Refusal]) -> None:
         """Runs `jobs` to their ends; aborts them when the client goes away."""
         done = asyncio.Event()
-        left = len(jobs)
+        left = {job.rid for job in jobs}
 
         def on_progress(job: Job) -> None:
-            nonlocal left
             if job.progress.finish:
-                left -= 1
+                left.discard(job.rid)
                 if not left:
                     done.set()
 
@@ -237,9 +236,14 @@ def _wake(jobs: list[Job]) -> None:
 
 
 class _Changes:
-    """Which of some jobs have got on since one last asked; a slow reader skips stages, it queues none."""
+    """Progress of some jobs, each stage once; a slow reader skips stages, it queues none.
+
+    A job may be marked again after that stage was read, because the batcher is always a little ahead.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+        self._left = dict.fromkeys(range(len(jobs)), 0)
         self._changed: dict[int, None] = {}
         self._event = asyncio.Event()
         for index, job in enumerate(jobs):
@@ -252,27 +256,32 @@ class _Changes:
 
         return mark
 
-    async def next(self) -> list[int]:
-        """Indices of the jobs that have got on; waits until there is one."""
-        await self._event.wait()
-        self._event.clear()
-        changed = list(self._changed)
-        self._changed.clear()
-        return changed
+    async def stages(self) -> AsyncIterator[tuple[int, Progress]]:
+        """Index and progress of each job that gets on, until all have ended."""
+        while self._left:
+            await self._event.wait()
+            self._event.clear()
+            changed = list(self._changed)
+            self._changed.clear()
+            for index in changed:
+                progress = self._jobs[index].progress
+                read = self._left.get(index)
+                if read is None or (read == progress.tokens and not progress.finish):
+                    continue
+                self._left[index] = progress.tokens
+                if progress.finish:
+                    del self._left[index]
+                yield index, progress
 
 
 async def _generate_events(
     answers: Sequence[shapes.GenerateAnswer], changes: _Changes
 ) -> AsyncIterator[bytes]:
-    left = len(answers)
-    while left:
-        for index in await changes.next():
-            progress = answers[index].job.progress
-            if progress.finish and progress.finish.failed:
-                yield shapes.event(shapes.generate_error(str(progress.finish.matched)))
-            else:
-                yield shapes.event(answers[index].render(progress))
-            left -= progress.finish is not None
+    async for index, progress in changes.stages():
+        if progress.finish and progress.finish.failed:
+            yield shapes.event(shapes.generate_error(str(progress.finish.matched)))
+        else:
+            yield shapes.event(answers[index].render(progress))
     yield shapes.DONE
 
 
@@ -281,13 +290,9 @@ async def _chat_events(
 ) -> AsyncIterator[bytes]:
     for index in range(len(jobs)):
         yield shapes.event(answer.opening(index))
-    left = len(jobs)
-    while left:
-        for index in await changes.next():
-            progress = jobs[index].progress
-            for chunk in answer.deltas(index, progress):
-                yield shapes.event(chunk)
-            left -= progress.finish is not None
+    async for index, progress in changes.stages():
+        for chunk in answer.deltas(index, progress):
+            yield shapes.event(chunk)
     if include_usage:
         yield shapes.event(answer.closing())
     yield shapes.DONE

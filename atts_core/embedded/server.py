@@ -189,8 +189,9 @@ def _stop_with_parent(server: Any, app: "EmbeddedApp") -> None:
         server.should_exit = server.force_exit = True
 
     def watch() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while sys.stdin.buffer.read(4096):
+        # Not through sys.stdin: its lock, held by this thread, would be in the way when Python shuts down.
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
                 pass
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(stop)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from tiny_llama import SMALL, random_ids, random_weights, small_config
+from tiny_llama import SMALL, log_probabilities, random_ids, random_weights, reference_logits, small_config
 
 from atts_core.embedded import llama
 from atts_core.embedded.llama import BLOCK, TILE, Cache, Chunk, Linear, Llama, LlamaConfig, load_weights
@@ -16,49 +16,6 @@ from atts_core.embedded.tokenizer import EmbeddedTokenizer
 from atts_core.errors import SettingsError
 
 MODELS = Path(llama.__file__).parent / "models"
-
-
-def reference_logits(config, weights, ids, kind=np.float32):
-    """The textbook Llama: whole sequence at once, no cache, no tricks."""
-    w = {name: value.astype(kind) for name, value in weights.items()}
-    n, width = len(ids), config.head_width
-    heads, shared = config.num_attention_heads, config.key_heads
-    angles = np.outer(np.arange(n), 1.0 / config.theta ** (np.arange(0, width, 2) / width))
-    cos, sin = (np.concatenate([f(angles)] * 2, axis=1).astype(kind) for f in (np.cos, np.sin))
-
-    def norm(x, weight):
-        return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + config.rms_norm_eps) * weight
-
-    def rotate(x):
-        first, second = x[..., : width // 2], x[..., width // 2 :]
-        return x * cos + np.concatenate((-second, first), axis=-1) * sin
-
-    def split(x, count):
-        return x.reshape(n, count, width).transpose(1, 0, 2)
-
-    x = w["model.embed_tokens.weight"][ids]
-    for i in range(config.num_hidden_layers):
-        part = {key.removeprefix(f"model.layers.{i}."): value for key, value in w.items()}
-        h = norm(x, part["input_layernorm.weight"])
-        q = rotate(split(h @ part["self_attn.q_proj.weight"].T, heads))
-        k = rotate(split(h @ part["self_attn.k_proj.weight"].T, shared)).repeat(heads // shared, axis=0)
-        v = split(h @ part["self_attn.v_proj.weight"].T, shared).repeat(heads // shared, axis=0)
-        scores = q @ k.swapaxes(1, 2) / kind(np.sqrt(width))
-        scores = np.where(np.tril(np.ones((n, n), bool)), scores, -np.inf)
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        weights /= weights.sum(-1, keepdims=True)
-        x = x + (weights @ v).transpose(1, 0, 2).reshape(n, -1) @ part["self_attn.o_proj.weight"].T
-        h = norm(x, part["post_attention_layernorm.weight"])
-        gate = h @ part["mlp.gate_proj.weight"].T
-        inner = gate / (1 + np.exp(-gate)) * (h @ part["mlp.up_proj.weight"].T)
-        x = x + inner @ part["mlp.down_proj.weight"].T
-    head = w["model.embed_tokens.weight"] if config.tie_word_embeddings else w["lm_head.weight"]
-    return norm(x, w["model.norm.weight"]) @ head.T
-
-
-def log_probabilities(logits):
-    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 @pytest.fixture(scope="module")
