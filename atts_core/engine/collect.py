@@ -12,8 +12,8 @@ from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.identity import Identity
 from atts_core.engine.chain import Chain
 from atts_core.engine.pair import Pair
-from atts_core.engine.pipeline import Context, Gate, Requests
 from atts_core.engine.prompts import PROMPT_VERSION
+from atts_core.engine.requests import Context, Gate, Requests
 from atts_core.errors import RunError
 from atts_core.problems.load import ProblemSet
 from atts_core.problems.problem import Problem

@@ -3,202 +3,24 @@
 Nothing here waits for another sample: a stage waits for a place at its server (`Limiter`), nothing else.
 """
 
-import asyncio
-import math
-import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Sequence
 
 from atts_core import events as ev
-from atts_core.bus import Bus
-from atts_core.config import Settings
-from atts_core.conformal.decider import Decider, Decision
-from atts_core.conformal.drift import DriftAlarm, DriftMonitor
-from atts_core.conformal.pvalues import step_ppl
+from atts_core.conformal.decider import Decider
+from atts_core.conformal.drift import DriftAlarm
 from atts_core.engine.answers import find_answer
-from atts_core.engine.chain import REPLACEMENT, Chain, Written
-from atts_core.engine.pair import Pair, Side
-from atts_core.engine.seeds import request_seed
-from atts_core.serving.errors import ContextFull, ServerError, ServerUnreachable
-from atts_core.serving.requests import GenerateRequest, Sampling
-
-T = TypeVar("T")
-
-ATTEMPTS = 5
-"""Times a request is sent before its sample is given up."""
-FIRST_DELAY = 0.5
-"""Seconds before the second attempt; doubles, with jitter, so that samples do not return at once."""
-VERIFY_FIRST, WRITE_NEXT = 0, 1
-"""Priorities at the target: scoring is short and frees a sample, so it goes before writing."""
-
-
-@dataclass(slots=True)
-class Gate:
-    """Holds back new requests while a run is paused, and names samples that a user stopped."""
-
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: set[tuple[int, int]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.open.set()
-
-
-@dataclass(slots=True)
-class Context:
-    """What all samples of a run share."""
-
-    pair: Pair
-    settings: Settings
-    bus: Bus
-    gate: Gate
-    monitor: DriftMonitor | None = None
-    lost: set[ev.Role] = field(default_factory=set)
-
-
-class SampleStoppedError(Exception):
-    """A user stopped this sample."""
-
-
-class Requests:
-    """The requests of one sample: places, seeds, retries and events around the client."""
-
-    def __init__(self, context: Context, problem: int, problem_id: str, sample: int) -> None:
-        self.context = context
-        self.problem = problem
-        self.problem_id = problem_id
-        self.sample = sample
-
-    async def write(self, side: Side, prompt: Sequence[int], turn: int) -> Written:
-        """Let a model write its next step. Publishes text as it comes.
-
-        Raises:
-            ContextFull: no room is left for even one token.
-            ServerError: no attempt succeeded.
-        """
-        settings = self.context.settings
-        stage: ev.Stage = "draft" if side.role == "draft" else "target"
-        wanted = settings.draft_tokens if side.role == "draft" else settings.target_tokens
-        request = GenerateRequest(
-            input_ids=prompt,
-            sampling=Sampling(
-                max_new_tokens=side.info.room(len(prompt), wanted),
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                stop_token_ids=_stop_ids(side, settings.stop),
-                stop=() if _stop_ids(side, settings.stop) else settings.stop,
-                no_stop_trim=True,
-                seed=request_seed(settings.seed, self.problem_id, self.sample, turn, stage),
-            ),
-        )
-        streamed = _Streamed()
-
-        async def attempt() -> Written:
-            self._take_back(side.role, turn, streamed)
-            return await self._stream(side, request, turn, streamed)
-
-        return await self._persist(side, stage, attempt)
-
-    async def score(
-        self, side: Side, prefix: Sequence[int], step: Sequence[int]
-    ) -> tuple[float | None, float]:
-        """PPL of `step` after `prefix` under the model, and seconds. None: there is nothing to score."""
-        began = time.perf_counter()
-        if not step:
-            return None, 0.0
-        scored = await self._persist(side, "verify", lambda: side.client.score(prefix, step))
-        return step_ppl(scored.logprobs), time.perf_counter() - began
-
-    @asynccontextmanager
-    async def place(self, side: Side, stage: ev.Stage, turn: int) -> AsyncIterator[None]:
-        """A place at the model's server, once the run is not paused. Publishes the wait, if there is one."""
-        if (self.problem, self.sample) in self.context.gate.stopped:
-            raise SampleStoppedError
-        await self.context.gate.open.wait()
-        order = (VERIFY_FIRST if stage == "verify" else WRITE_NEXT, self.problem)
-        queued = ev.StageQueued(problem=self.problem, sample=self.sample, turn=turn, stage=stage)
-        async with side.limiter.place(order, lambda: self.publish(queued)):
-            yield
-
-    def publish(self, event: ev.AnyEvent) -> None:
-        self.context.bus.publish(event)
-
-    async def _stream(
-        self, side: Side, request: GenerateRequest, turn: int, streamed: "_Streamed"
-    ) -> Written:
-        began = time.perf_counter()
-        first = math.nan
-        ids: list[int] = []
-        async for update in side.client.generate(request):
-            if not ids and update.ids:
-                first = time.perf_counter() - began
-            ids += update.ids
-            streamed.tokens += len(update.ids)
-            streamed.characters += len(update.text) - update.retracted
-            self.publish(
-                ev.TokensStreamed(
-                    problem=self.problem,
-                    sample=self.sample,
-                    turn=turn,
-                    role=side.role,
-                    text=update.text,
-                    tokens=len(update.ids),
-                    retracted=update.retracted,
-                )
-            )
-        return _written(side, ids, time.perf_counter() - began, first)
-
-    def _take_back(self, role: ev.Role, turn: int, streamed: "_Streamed") -> None:
-        """Undo on screen and in the counts what a failed attempt had streamed."""
-        if streamed.tokens or streamed.characters:
-            self.publish(
-                ev.TokensStreamed(
-                    problem=self.problem,
-                    sample=self.sample,
-                    turn=turn,
-                    role=role,
-                    text="",
-                    tokens=-streamed.tokens,
-                    retracted=streamed.characters,
-                )
-            )
-            streamed.tokens = streamed.characters = 0
-
-    async def _persist(self, side: Side, stage: ev.Stage, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat what is safe to repeat: a seeded or greedy request gives what it would have given."""
-        for number in range(1, ATTEMPTS + 1):
-            try:
-                result = await attempt()
-            except ServerError as error:
-                if isinstance(error, ServerUnreachable) and side.role not in self.context.lost:
-                    self.context.lost.add(side.role)
-                    self.publish(ev.ServerLost(role=side.role, message=str(error)))
-                if not error.retryable or number == ATTEMPTS:
-                    raise
-                delay = FIRST_DELAY * 2 ** (number - 1) * (1 + random.random() / 2)
-                self.publish(
-                    ev.RequestRetried(
-                        problem=self.problem,
-                        sample=self.sample,
-                        stage=stage,
-                        attempt=number + 1,
-                        delay=delay,
-                        message=str(error),
-                    )
-                )
-                await asyncio.sleep(delay)
-            else:
-                if side.role in self.context.lost:
-                    self.context.lost.discard(side.role)
-                    self.publish(ev.ServerFound(role=side.role))
-                return result
-        raise AssertionError("unreachable: the last attempt returns or raises")
+from atts_core.engine.chain import Chain, Written
+from atts_core.engine.requests import Context, Requests, SampleStoppedError
+from atts_core.runs.resume import FinishedStep, SampleProgress
+from atts_core.serving.errors import ContextFull, ServerError
 
 
 class SamplePipeline:
-    """Runs one sample and publishes everything that happens to it."""
+    """Runs one sample and publishes everything that happens to it.
+
+    It knows at any time which part of its turn is done, so that `run` may be called again after a failure,
+    or first after `restore`: it goes on from the last finished step.
+    """
 
     def __init__(
         self, context: Context, decider: Decider, problem: int, problem_id: str, question: str, sample: int
@@ -208,49 +30,74 @@ class SamplePipeline:
         self._decider = decider
         self._chain = Chain(context.pair, question, instruct=context.settings.instruct)
         self._at = {"problem": problem, "sample": sample}
-        self.sample = sample
+        self._sample = sample
+        self._turn = 0
+        self._draft: Written | None = None
+        self._verdict: ev.Verdict | None = None
+        self._answer: str | None = None
         self._first_step_seen = False
+
+    def restore(self, progress: SampleProgress) -> None:
+        """Take over what another engine had finished of this sample."""
+        for turn in progress.turns:
+            self._first_step_seen |= turn.verdict is not None
+            draft = _written(turn.draft)
+            verdict = turn.verdict.verdict if turn.verdict else None
+            if draft is not None and verdict is not None and turn.next == "turn":
+                self._join(draft, verdict, _written(turn.target))
+            else:
+                self._draft, self._verdict = draft, verdict
+        self._turn = progress.turn
+        self._answer = progress.answered
 
     async def run(self) -> tuple[ev.SampleEnd, str | None, str]:
         """Turns until the sample ends: how it ended, its answer, and a message where it failed."""
+        end: ev.SampleEnd | None = None if self._answer is None else "answered"
+        message = ""
         try:
-            for turn in range(self._context.settings.turns):
-                end = await self._turn(turn)
-                if end is not None:
-                    return end, find_answer(self._chain.text), ""
+            while end is None and self._turn < self._context.settings.turns:
+                end = await self._one_turn()
         except ContextFull:
-            return "context-limit", None, ""
+            end = "context-limit"
         except SampleStoppedError:
-            return "stopped", None, ""
+            end = "stopped"
         except ServerError as error:
-            return "failed", None, str(error)
-        finally:
-            monitor = self._context.monitor
-            if monitor is not None and not self._first_step_seen:
-                self._say_drift(monitor.alarm, monitor.missing(self._requests.problem_id, self.sample))
-        return "turn-limit", None, ""
+            end, message = "failed", str(error)
+        self._miss_first_step()
+        return end or "turn-limit", self._answer, message
 
-    async def _turn(self, turn: int) -> ev.SampleEnd | None:
-        draft = await self._draft(turn)
+    async def _one_turn(self) -> ev.SampleEnd | None:
         rewrite = self._context.settings.takeover == "rewrite"
+        draft = self._draft = self._draft or await self._write_draft()
         step = self._chain.for_target(draft)
-        # A kept step that already answers ends the sample: whatever the target thinks of it, it would go on
-        # after the answer. A step that can still be discarded is verified first.
-        if not rewrite and self._answers(draft, "draft", turn):
-            self._chain.append_draft(draft, step)
-            return "answered"
-        decision = await self._verify(turn, step)
-        if decision.verdict == "accept":
-            self._chain.append_draft(draft, step)
-            if self._answers(None, "draft", turn):
+        if self._verdict is None:
+            # A kept step that already answers ends the sample: whatever the target thinks of it, it would go
+            # on after the answer. A step that can still be discarded is verified first.
+            if not rewrite and self._answers(self._chain.text + draft.text, "draft"):
+                self._chain.append_draft(draft, step)
                 return "answered"
-            return "end-of-text" if draft.ended else None
-        if not rewrite:
-            self._chain.append_draft(draft, step)
-        return await self._take_over(turn)
+            self._verdict = await self._verify(step)
+        target = None
+        if self._verdict != "accept":
+            kept = [] if rewrite else step
+            target = await self._take_over([*self._chain.target_ids, *kept])
+        self._join(draft, self._verdict, target)
+        last = target or draft
+        if self._answers(self._chain.text, "target" if target else "draft"):
+            return "answered"
+        self._turn += 1
+        self._draft = self._verdict = None
+        return "end-of-text" if last.ended else None
 
-    async def _draft(self, turn: int) -> Written:
-        side = self._context.pair.draft
+    def _join(self, draft: Written, verdict: ev.Verdict, target: Written | None) -> None:
+        """The steps of a complete turn become part of the chain."""
+        if verdict == "accept" or self._context.settings.takeover == "continue":
+            self._chain.append_draft(draft, self._chain.for_target(draft))
+        if target is not None:
+            self._chain.append_target(target)
+
+    async def _write_draft(self) -> Written:
+        side, turn = self._context.pair.draft, self._turn
         async with self._requests.place(side, "draft", turn):
             self._requests.publish(ev.DraftStarted(**self._at, turn=turn))
             step = await self._requests.write(side, self._chain.draft_ids, turn)
@@ -268,8 +115,8 @@ class SamplePipeline:
         )
         return step
 
-    async def _verify(self, turn: int, step: Sequence[int]) -> Decision:
-        side = self._context.pair.target
+    async def _verify(self, step: Sequence[int]) -> ev.Verdict:
+        side, turn = self._context.pair.target, self._turn
         async with self._requests.place(side, "verify", turn):
             self._requests.publish(ev.VerificationStarted(**self._at, turn=turn, tokens=len(step)))
             ppl, seconds = await self._requests.score(side, self._chain.target_ids, step)
@@ -294,16 +141,16 @@ class SamplePipeline:
         monitor = self._context.monitor
         if monitor is not None:
             self._first_step_seen |= turn == 0
-            self._say_drift(monitor.alarm, monitor.update(self._requests.problem_id, self.sample, turn, ppl))
-        return decision
+            self._say_drift(monitor.alarm, monitor.update(self._requests.problem_id, self._sample, turn, ppl))
+        return decision.verdict
 
-    async def _take_over(self, turn: int) -> ev.SampleEnd | None:
-        side = self._context.pair.target
+    async def _take_over(self, prompt: Sequence[int]) -> Written:
+        side, turn = self._context.pair.target, self._turn
         async with self._requests.place(side, "target", turn):
             self._requests.publish(
                 ev.TakeOverStarted(**self._at, turn=turn, variant=self._context.settings.takeover)
             )
-            step = await self._requests.write(side, self._chain.target_ids, turn)
+            step = await self._requests.write(side, prompt, turn)
         self._requests.publish(
             ev.TakeOverFinished(
                 **self._at,
@@ -316,10 +163,14 @@ class SamplePipeline:
                 ids=step.ids,
             )
         )
-        self._chain.append_target(step)
-        if self._answers(None, "target", turn):
-            return "answered"
-        return "end-of-text" if step.ended else None
+        return step
+
+    def _miss_first_step(self) -> None:
+        """A sample that ended without a verdict on its first step must not keep the drift test waiting."""
+        monitor = self._context.monitor
+        if monitor is not None and not self._first_step_seen:
+            self._first_step_seen = True
+            self._say_drift(monitor.alarm, monitor.missing(self._requests.problem_id, self._sample))
 
     def _say_drift(self, before: DriftAlarm | None, alarm: DriftAlarm | None) -> None:
         """The alarm is raised once a run."""
@@ -334,42 +185,16 @@ class SamplePipeline:
                 )
             )
 
-    def _answers(self, pending: Written | None, role: ev.Role, turn: int) -> bool:
-        """Whether the chain, with a step about to join it, holds a final answer; says so if it does."""
-        answer = find_answer(self._chain.text + (pending.text if pending else ""))
-        if answer is None:
-            return False
-        self._requests.publish(ev.AnswerFound(**self._at, turn=turn, role=role, answer=answer))
-        return True
+    def _answers(self, text: str, role: ev.Role) -> bool:
+        """Whether the chain's text holds a final answer; says so once."""
+        answer = find_answer(text)
+        if answer is not None and self._answer is None:
+            self._answer = answer
+            self._requests.publish(ev.AnswerFound(**self._at, turn=self._turn, role=role, answer=answer))
+        return answer is not None
 
 
-@dataclass(slots=True)
-class _Streamed:
-    """What an attempt has put on screen so far."""
-
-    tokens: int = 0
-    characters: int = 0
-
-
-def _stop_ids(side: Side, stop: Sequence[str]) -> tuple[int, ...]:
-    """The stop strings as token ids, where each is exactly one token; else nothing.
-
-    A token id ends a step on the spot and stays in it; a string is looked for in text that may run ahead.
-    """
-    encoded = [side.tokenizer.encode(text) for text in stop]
-    return tuple(ids[0] for ids in encoded) if all(len(ids) == 1 for ids in encoded) else ()
-
-
-def _written(side: Side, ids: list[int], seconds: float, first: float) -> Written:
-    generated = len(ids)
-    ended = bool(ids) and ids[-1] in side.tokenizer.eos_ids
-    while ids and ids[-1] in side.tokenizer.eos_ids:
-        ids.pop()
-    text = side.tokenizer.decode(ids)
-    # A token limit can cut a character in two; the loose half would reach the other model as a wrong one.
-    for _ in range(3):
-        if not ids or not text.endswith(REPLACEMENT):
-            break
-        ids.pop()
-        text = side.tokenizer.decode(ids)
-    return Written(tuple(ids), text, generated, ended, seconds, first if math.isfinite(first) else seconds)
+def _written(step: FinishedStep | None) -> Written | None:
+    if step is None:
+        return None
+    return Written(step.ids, step.text, step.tokens, step.ended, step.seconds, step.first_token_seconds)

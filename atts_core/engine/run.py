@@ -9,10 +9,12 @@ from atts_core.config import Settings
 from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
 from atts_core.engine.pair import Pair
-from atts_core.engine.pipeline import Context, Gate, SamplePipeline
-from atts_core.engine.votes import vote
+from atts_core.engine.pipeline import SamplePipeline
+from atts_core.engine.requests import Context, Gate
+from atts_core.engine.votes import Vote, vote
 from atts_core.problems.grading import grade
 from atts_core.problems.problem import Problem
+from atts_core.runs.resume import RunProgress
 
 
 class Engine:
@@ -34,10 +36,35 @@ class Engine:
         self._context = Context(pair, settings, bus, Gate(), monitor)
         self._decider = decider
         self._problems = problems
+        self._added = 0
+        self._started: set[tuple[int, int]] = set()
         self._answers: list[list[str | None]] = [[None] * settings.samples for _ in problems]
-        self._ended = [0] * len(problems)
-        self._failed = 0
+        self._ended: list[set[int]] = [set() for _ in problems]
+        self._failed: dict[tuple[int, int], SamplePipeline] = {}
+        self._restored: dict[tuple[int, int], SamplePipeline] = {}
+        self._group: asyncio.TaskGroup | None = None
         self._message = ""
+
+    def restore(self, progress: RunProgress) -> None:
+        """Go on where another engine stopped: call it before `run`, with a decider that was restored as well.
+
+        Samples that ended are left alone, failed ones begin again at their last finished step.
+        """
+        self._added = len(progress.problems)
+        for index, problem in enumerate(progress.problems):
+            for sample in problem.samples:
+                at = (index, sample.sample)
+                if sample.end not in (None, "failed"):
+                    self._started.add(at)
+                    self._ended[index].add(sample.sample)
+                    self._answers[index][sample.sample] = sample.answer
+                    continue
+                if sample.started and sample.end is None:
+                    self._started.add(at)
+                if sample.turns or sample.answered is not None:
+                    self._restored[at] = pipeline = self._pipeline(*at)
+                    pipeline.restore(sample)
+        self._tell_monitor(progress)
 
     def pause(self) -> None:
         """Let requests under way finish and send no new ones."""
@@ -51,13 +78,16 @@ class Engine:
             self._context.gate.open.set()
             self._publish(ev.RunResumed())
 
-    @property
-    def paused(self) -> bool:
-        return not self._context.gate.open.is_set()
-
     def stop_sample(self, problem: int, sample: int) -> None:
         """End one sample before its next request."""
         self._context.gate.stopped.add((problem, sample))
+
+    def retry_sample(self, problem: int, sample: int) -> None:
+        """Let a failed sample go on from its last finished step; nothing where it did not fail."""
+        pipeline = self._failed.pop((problem, sample), None)
+        if pipeline is not None and self._group is not None:
+            self._ended[problem].discard(sample)
+            self._group.create_task(self._run_sample(problem, sample, pipeline))
 
     async def run(self) -> ev.RunEnd:
         """Everything, until the last sample ended.
@@ -66,7 +96,7 @@ class Engine:
         CancelledError; what was finished stays published.
         """
         settings = self._context.settings
-        for index, problem in enumerate(self._problems):
+        for index, problem in enumerate(self._problems[self._added :], start=self._added):
             self._publish(
                 ev.ProblemAdded(
                     problem=index,
@@ -76,14 +106,14 @@ class Engine:
                     family=problem.family,
                 )
             )
-        work = iter([(i, k) for i in range(len(self._problems)) for k in range(settings.samples)])
-        alive = min(
-            len(self._problems) * settings.samples, settings.draft_concurrency + settings.target_concurrency
-        )
+        every = ((i, k) for i in range(len(self._problems)) for k in range(settings.samples))
+        work = [at for at in every if at[1] not in self._ended[at[0]]]
+        alive = min(len(work), settings.draft_concurrency + settings.target_concurrency)
+        left = iter(work)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as self._group:
                 for _ in range(alive):
-                    group.create_task(self._work(work))
+                    self._group.create_task(self._work(left))
         except asyncio.CancelledError:
             self._publish(ev.RunFinished(end="interrupted"))
             raise
@@ -94,42 +124,43 @@ class Engine:
     async def _work(self, work: Iterator[tuple[int, int]]) -> None:
         for problem, sample in work:
             await self._context.gate.open.wait()
+            pipeline = self._restored.pop((problem, sample), None) or self._pipeline(problem, sample)
+            await self._run_sample(problem, sample, pipeline)
+
+    async def _run_sample(self, problem: int, sample: int, pipeline: SamplePipeline) -> None:
+        if (problem, sample) not in self._started:
+            self._started.add((problem, sample))
             self._publish(ev.SampleStarted(problem=problem, sample=sample))
-            spec = self._problems[problem]
-            pipeline = SamplePipeline(self._context, self._decider, problem, spec.id, spec.question, sample)
-            end, answer, message = await pipeline.run()
-            self._sample_ended(problem, sample, end, answer, message)
+        end, answer, message = await pipeline.run()
+        if end == "failed":
+            self._failed[problem, sample] = pipeline
+            self._started.discard((problem, sample))
+            self._message = message
+        self._sample_ended(problem, sample, end, answer, message)
+
+    def _pipeline(self, problem: int, sample: int) -> SamplePipeline:
+        spec = self._problems[problem]
+        return SamplePipeline(self._context, self._decider, problem, spec.id, spec.question, sample)
 
     def _sample_ended(
         self, index: int, sample: int, end: ev.SampleEnd, answer: str | None, message: str
     ) -> None:
+        """One sample's end, the vote it changes and the end of its problem, published together."""
         problem = self._problems[index]
-        failed = end == "failed"
         self._publish(
             ev.SampleFinished(
                 problem=index,
                 sample=sample,
                 end=end,
                 answer=answer,
-                correct=None if failed or end == "stopped" else grade(answer, problem.gold),
+                correct=None if end in ("failed", "stopped") else grade(answer, problem.gold),
                 message=message,
             )
         )
-        if failed:
-            self._failed += 1
-            self._message = message
         self._answers[index][sample] = answer
-        self._ended[index] += 1
-        outcome = vote(self._answers[index])
-        self._publish(
-            ev.VoteChanged(
-                problem=index,
-                tally=outcome.tally,
-                voted=sum(count for _, count in outcome.tally),
-                ended=self._ended[index],
-            )
-        )
-        if self._ended[index] == self._context.settings.samples:
+        self._ended[index].add(sample)
+        outcome = self._vote(index)
+        if len(self._ended[index]) == self._context.settings.samples:
             self._publish(
                 ev.ProblemFinished(
                     problem=index,
@@ -139,11 +170,34 @@ class Engine:
                 )
             )
 
+    def _vote(self, index: int) -> Vote:
+        outcome = vote(self._answers[index])
+        self._publish(
+            ev.VoteChanged(
+                problem=index,
+                tally=outcome.tally,
+                voted=sum(count for _, count in outcome.tally),
+                ended=len(self._ended[index]),
+            )
+        )
+        return outcome
+
+    def _tell_monitor(self, progress: RunProgress) -> None:
+        monitor = self._context.monitor
+        if monitor is None:
+            return
+        for verdict in progress.verdicts:
+            monitor.update(self._problems[verdict.problem].id, verdict.sample, verdict.turn, verdict.ppl)
+        for index, problem in enumerate(progress.problems):
+            for sample in problem.samples:
+                if sample.end is not None and not (sample.turns and sample.turns[0].verdict):
+                    monitor.missing(self._problems[index].id, sample.sample)
+
     def _end(self) -> ev.RunEnd:
-        total = len(self._problems) * self._context.settings.samples
-        if self._failed == 0:
+        if not self._failed:
             return "done"
-        return "failed" if self._failed == total else "incomplete"
+        total = len(self._problems) * self._context.settings.samples
+        return "failed" if len(self._failed) == total else "incomplete"
 
     def _publish(self, event: ev.AnyEvent) -> None:
         self._context.bus.publish(event)

@@ -12,7 +12,7 @@ import pytest
 from atts_core import events as ev
 from atts_core.bus import Bus, Subscription
 from atts_core.config import Given, load
-from atts_core.engine import pipeline
+from atts_core.engine import requests
 from atts_core.engine.answers import find_answer
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
@@ -56,7 +56,7 @@ async def test_prompts_only_ever_grow(
     """Append-only ids: what a model is asked next begins with all that it was asked before, byte for byte."""
     drafts: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
     targets: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
-    write, score = pipeline.Requests.write, pipeline.Requests.score
+    write, score = requests.Requests.write, requests.Requests.score
 
     async def watched_write(self: Any, side: Any, prompt: Sequence[int], turn: int) -> Any:
         (drafts if side.role == "draft" else targets)[self.problem, self.sample].append(list(prompt))
@@ -66,8 +66,8 @@ async def test_prompts_only_ever_grow(
         targets[self.problem, self.sample].append(list(prefix))
         return await score(self, side, prefix, step)
 
-    monkeypatch.setattr(pipeline.Requests, "write", watched_write)
-    monkeypatch.setattr(pipeline.Requests, "score", watched_score)
+    monkeypatch.setattr(requests.Requests, "write", watched_write)
+    monkeypatch.setattr(requests.Requests, "score", watched_score)
     problems = load_problems("builtin", stream="test", count=3).problems
     async with session(embedded_pair, samples=4, takeover=takeover) as opened:
         state, _ = await run(opened, problems)
@@ -170,7 +170,7 @@ async def test_a_stopped_sample_ends_and_the_others_go_on(embedded_pair: tuple[s
 async def test_a_failed_request_is_repeated_and_changes_nothing(
     embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
     generate = SGLangClient.generate
     async with session(embedded_pair, samples=4, seed=4, alpha=0.9999) as opened:
         undisturbed, _ = await run(opened, [LONG])
@@ -196,7 +196,7 @@ async def test_a_failed_request_is_repeated_and_changes_nothing(
 async def test_a_server_that_stays_away_fails_samples_and_says_so(
     embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
 
     async def away(self: SGLangClient, *_: Any, **__: Any) -> Any:
         raise ServerUnreachable("nothing listens any more", role=self.role, url=self.url)
@@ -209,7 +209,7 @@ async def test_a_server_that_stays_away_fails_samples_and_says_so(
     assert "nothing listens" in state.finished.message
     assert sum(isinstance(e, ev.ServerLost) for e in events) == 1
     assert state.servers["target"].lost
-    assert sum(isinstance(e, ev.RequestRetried) for e in events) == 2 * (pipeline.ATTEMPTS - 1)
+    assert sum(isinstance(e, ev.RequestRetried) for e in events) == 2 * (requests.ATTEMPTS - 1)
 
 
 async def test_unusable_log_probabilities_are_never_perfect(
@@ -218,7 +218,7 @@ async def test_unusable_log_probabilities_are_never_perfect(
     async def nothing(self: Any, side: Any, prefix: Any, step: Any) -> tuple[float | None, float]:
         return None, 0.0
 
-    monkeypatch.setattr(pipeline.Requests, "score", nothing)
+    monkeypatch.setattr(requests.Requests, "score", nothing)
     async with session(embedded_pair, samples=2) as opened:
         state, events = await run(opened, [LONG])
     verdicts = [e for e in events if isinstance(e, ev.VerdictReached)]

@@ -1,0 +1,224 @@
+"""The requests of one sample: places at the servers, seeds, retries, and the events around them."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from atts_core import events as ev
+from atts_core.bus import Bus
+from atts_core.config import Settings
+from atts_core.conformal.drift import DriftMonitor
+from atts_core.conformal.pvalues import step_ppl
+from atts_core.engine.chain import REPLACEMENT, Written
+from atts_core.engine.pair import Pair, Side
+from atts_core.engine.seeds import request_seed
+from atts_core.serving.errors import ServerError, ServerUnreachable
+from atts_core.serving.requests import GenerateRequest, Sampling
+
+T = TypeVar("T")
+
+ATTEMPTS = 5
+"""Times a request is sent before its sample is given up."""
+FIRST_DELAY = 0.5
+"""Seconds before the second attempt; doubles, with jitter, so that samples do not return at once."""
+VERIFY_FIRST, WRITE_NEXT = 0, 1
+"""Priorities at the target: scoring is short and frees a sample, so it goes before writing."""
+
+
+@dataclass(slots=True)
+class Gate:
+    """Holds back new requests while a run is paused, and names samples that a user stopped."""
+
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: set[tuple[int, int]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+
+@dataclass(slots=True)
+class Context:
+    """What all samples of a run share."""
+
+    pair: Pair
+    settings: Settings
+    bus: Bus
+    gate: Gate
+    monitor: DriftMonitor | None = None
+    lost: set[ev.Role] = field(default_factory=set)
+
+
+class SampleStoppedError(Exception):
+    """A user stopped this sample."""
+
+
+class Requests:
+    """The requests of one sample: places, seeds, retries and events around the client."""
+
+    def __init__(self, context: Context, problem: int, problem_id: str, sample: int) -> None:
+        self.context = context
+        self.problem = problem
+        self.problem_id = problem_id
+        self.sample = sample
+
+    async def write(self, side: Side, prompt: Sequence[int], turn: int) -> Written:
+        """Let a model write its next step. Publishes text as it comes.
+
+        Raises:
+            ContextFull: no room is left for even one token.
+            ServerError: no attempt succeeded.
+        """
+        settings = self.context.settings
+        stage: ev.Stage = "draft" if side.role == "draft" else "target"
+        wanted = settings.draft_tokens if side.role == "draft" else settings.target_tokens
+        request = GenerateRequest(
+            input_ids=prompt,
+            sampling=Sampling(
+                max_new_tokens=side.info.room(len(prompt), wanted),
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                stop_token_ids=_stop_ids(side, settings.stop),
+                stop=() if _stop_ids(side, settings.stop) else settings.stop,
+                no_stop_trim=True,
+                seed=request_seed(settings.seed, self.problem_id, self.sample, turn, stage),
+            ),
+        )
+        streamed = _Streamed()
+
+        async def attempt() -> Written:
+            self._take_back(side.role, turn, streamed)
+            return await self._stream(side, request, turn, streamed)
+
+        return await self._persist(side, stage, attempt)
+
+    async def score(
+        self, side: Side, prefix: Sequence[int], step: Sequence[int]
+    ) -> tuple[float | None, float]:
+        """PPL of `step` after `prefix` under the model, and seconds. None: there is nothing to score."""
+        began = time.perf_counter()
+        if not step:
+            return None, 0.0
+        scored = await self._persist(side, "verify", lambda: side.client.score(prefix, step))
+        return step_ppl(scored.logprobs), time.perf_counter() - began
+
+    @asynccontextmanager
+    async def place(self, side: Side, stage: ev.Stage, turn: int) -> AsyncIterator[None]:
+        """A place at the model's server, once the run is not paused. Publishes the wait, if there is one."""
+        if (self.problem, self.sample) in self.context.gate.stopped:
+            raise SampleStoppedError
+        await self.context.gate.open.wait()
+        order = (VERIFY_FIRST if stage == "verify" else WRITE_NEXT, self.problem)
+        queued = ev.StageQueued(problem=self.problem, sample=self.sample, turn=turn, stage=stage)
+        async with side.limiter.place(order, lambda: self.publish(queued)):
+            yield
+
+    def publish(self, event: ev.AnyEvent) -> None:
+        self.context.bus.publish(event)
+
+    async def _stream(
+        self, side: Side, request: GenerateRequest, turn: int, streamed: "_Streamed"
+    ) -> Written:
+        began = time.perf_counter()
+        first = math.nan
+        ids: list[int] = []
+        async for update in side.client.generate(request):
+            if not ids and update.ids:
+                first = time.perf_counter() - began
+            ids += update.ids
+            streamed.tokens += len(update.ids)
+            streamed.characters += len(update.text) - update.retracted
+            self.publish(
+                ev.TokensStreamed(
+                    problem=self.problem,
+                    sample=self.sample,
+                    turn=turn,
+                    role=side.role,
+                    text=update.text,
+                    tokens=len(update.ids),
+                    retracted=update.retracted,
+                )
+            )
+        return _written(side, ids, time.perf_counter() - began, first)
+
+    def _take_back(self, role: ev.Role, turn: int, streamed: "_Streamed") -> None:
+        """Undo on screen and in the counts what a failed attempt had streamed."""
+        if streamed.tokens or streamed.characters:
+            self.publish(
+                ev.TokensStreamed(
+                    problem=self.problem,
+                    sample=self.sample,
+                    turn=turn,
+                    role=role,
+                    text="",
+                    tokens=-streamed.tokens,
+                    retracted=streamed.characters,
+                )
+            )
+            streamed.tokens = streamed.characters = 0
+
+    async def _persist(self, side: Side, stage: ev.Stage, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat what is safe to repeat: a seeded or greedy request gives what it would have given."""
+        for number in range(1, ATTEMPTS + 1):
+            try:
+                result = await attempt()
+            except ServerError as error:
+                if isinstance(error, ServerUnreachable) and side.role not in self.context.lost:
+                    self.context.lost.add(side.role)
+                    self.publish(ev.ServerLost(role=side.role, message=str(error)))
+                if not error.retryable or number == ATTEMPTS:
+                    raise
+                delay = FIRST_DELAY * 2 ** (number - 1) * (1 + random.random() / 2)
+                self.publish(
+                    ev.RequestRetried(
+                        problem=self.problem,
+                        sample=self.sample,
+                        stage=stage,
+                        attempt=number + 1,
+                        delay=delay,
+                        message=str(error),
+                    )
+                )
+                await asyncio.sleep(delay)
+            else:
+                if side.role in self.context.lost:
+                    self.context.lost.discard(side.role)
+                    self.publish(ev.ServerFound(role=side.role))
+                return result
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+@dataclass(slots=True)
+class _Streamed:
+    """What an attempt has put on screen so far."""
+
+    tokens: int = 0
+    characters: int = 0
+
+
+def _stop_ids(side: Side, stop: Sequence[str]) -> tuple[int, ...]:
+    """The stop strings as token ids, where each is exactly one token; else nothing.
+
+    A token id ends a step on the spot and stays in it; a string is looked for in text that may run ahead.
+    """
+    encoded = [side.tokenizer.encode(text) for text in stop]
+    return tuple(ids[0] for ids in encoded) if all(len(ids) == 1 for ids in encoded) else ()
+
+
+def _written(side: Side, ids: list[int], seconds: float, first: float) -> Written:
+    generated = len(ids)
+    ended = bool(ids) and ids[-1] in side.tokenizer.eos_ids
+    while ids and ids[-1] in side.tokenizer.eos_ids:
+        ids.pop()
+    text = side.tokenizer.decode(ids)
+    # A token limit can cut a character in two; the loose half would reach the other model as a wrong one.
+    for _ in range(3):
+        if not ids or not text.endswith(REPLACEMENT):
+            break
+        ids.pop()
+        text = side.tokenizer.decode(ids)
+    return Written(tuple(ids), text, generated, ended, seconds, first if math.isfinite(first) else seconds)
