@@ -282,7 +282,8 @@ class _Reading:
 
     def sample(self, event: Any) -> _Sample:
         problem: _Problem = self.problems[event.problem]
-        return problem.samples[event.sample]
+        sample: _Sample = problem.samples[event.sample]
+        return sample
 
     def _run_started(self, event: ev.RunStarted) -> None:
         self.run, self.finished, self.paused = event, None, False

@@ -17,6 +17,8 @@ APPLICATION_ID = 0x41545453
 """`ATTS`: what `file` and SQLite know our files by."""
 PAGE_BYTES = 8192
 """A step's event with its token ids mostly fits into one page."""
+SYNCHRONOUS = "FULL"
+"""A commit is on the disk: what a run was told is written survives a power cut."""
 LOCK_SECONDS = 2.0
 """How long a write waits for another program that holds the file before it is reported."""
 MOST_BYTES = 256_000_000
@@ -226,8 +228,7 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
-    # A commit is on the disk: what a run was told is written survives a power cut.
-    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA synchronous={SYNCHRONOUS}")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

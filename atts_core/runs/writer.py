@@ -55,9 +55,15 @@ class RunWriter:
         """
         connection = schema.create(path)
         writer = cls(path, connection, BEGINNING, Keyframer(connection, breathe), breathe)
-        writer._set("about", about)
-        writer._set("version", about.version)
-        writer._set("summary", Summary())
+        connection.execute("BEGIN IMMEDIATE")
+        for key, value in (
+            ("about", about),
+            ("version", about.version),
+            ("summary", Summary()),
+            ("engine", mark()),
+        ):
+            writer._set(key, value)
+        connection.execute("COMMIT")
         return writer
 
     @classmethod
