@@ -29,6 +29,7 @@ class SortedScores:
         self._index()
 
     def _index(self) -> None:
+        # What parts a block from the one before; it may lie below the block's first score after a removal.
         self._lows: list[float] = [block[0] for block in self._blocks[1:]]
         self._offsets = np.cumsum([0] + [len(block) for block in self._blocks[:-1]], dtype=np.int64)
 
@@ -79,8 +80,6 @@ class SortedScores:
         if not block and len(self._blocks) > 1:
             del self._blocks[at]
             self._index()
-        elif place == 0 and at > 0:
-            self._lows[at - 1] = block[0]
 
     def to_array(self) -> NDArray[np.float64]:
         """All scores in ascending order, shape (N,)."""

@@ -18,6 +18,7 @@ from atts_core.conformal import (
     flat_calibration,
 )
 from atts_core.conformal.records import RecordedRun
+from atts_core.conformal.scaling import scaled_threshold
 from atts_core.errors import SettingsError
 
 Make = Callable[..., Calibration]
@@ -153,6 +154,14 @@ def test_online_starts_from_nothing_by_taking_over() -> None:
     assert (first.verdict, first.p, first.size) == ("take-over", 1.0, 0)
     assert decider.decide("p", 0, 1.2).size == 1
     assert decider.decide("p", 5, 1.2).size == 2
+
+
+@given(edge=st.floats(0.3, 5), scale=st.floats(1, 4))
+def test_a_threshold_survives_its_scale_to_the_last_bit(edge: float, scale: float) -> None:
+    ppl = scaled_threshold(edge, scale)
+    assert ppl is not None
+    assert ppl / scale <= edge < math.nextafter(ppl, 9e9) / scale
+    assert (scaled_threshold(None, scale), scaled_threshold(0.0, scale)) == (None, 0.0)
 
 
 def test_a_centred_threshold_is_a_ppl_of_this_problem(make_calibration: Make) -> None:

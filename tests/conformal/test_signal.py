@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atts_core.conformal.intervals import bounded_interval
 from atts_core.conformal.signal import measure_signal
 
 
@@ -37,6 +38,23 @@ def _chains(
     wrong = rng.random(len(codes)) < hard[codes]
     ppl = 3 + between * hard[codes] + 0.3 * rng.normal(0, 1, problems)[codes] + within * wrong
     return ppl + 0.3 * rng.normal(0, 1, len(codes)), wrong, codes.tolist()
+
+
+def test_the_interval_leaves_out_one_problem_at_a_time() -> None:
+    ppl, wrong, problems = _chains(np.random.default_rng(5), 12, 1.0, 0.2)
+    found, codes = measure_signal(ppl, wrong, problems), np.array(problems)
+    mixed = [out for out in range(12) if len(set(wrong[codes == out].tolist())) == 2]
+    # Only problems with both kinds of chains have pairs within.
+    for whole, name, outs in ((found.auroc, "auroc", range(12)), (found.auroc_within, "auroc_within", mixed)):
+        parts = [
+            measure_signal(ppl[codes != out], wrong[codes != out], codes[codes != out].tolist())
+            for out in outs
+        ]
+        leaving = np.array([getattr(part, name).value for part in parts])
+        variance = (1 - 1 / len(parts)) * ((leaving - leaving.mean()) ** 2).sum()
+        expected = bounded_interval(whole.value or 0, variance, len(parts), at_most=np.inf)
+        assert (whole.low, whole.high) == pytest.approx((expected.low, expected.high))
+    assert 2 < len(mixed) < 12
 
 
 def test_hard_problems_are_told_apart_from_wrong_chains() -> None:
