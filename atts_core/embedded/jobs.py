@@ -1,9 +1,10 @@
 """A completion to be made: what is asked, and what there is of it so far."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,7 @@ class Finish:
     failed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """A consistent view of a job: its first `tokens` output tokens, their text, and how it ended, if so."""
 
     tokens: int = 0
@@ -71,6 +71,8 @@ class Job:
     copy: int = 0
     logprobs: LogprobOptions | None = None
     on_progress: Callable[["Job"], None] | None = None
+    # When its reader wants to hear of it again, on the monotonic clock; never, but for its end.
+    due: float = math.inf
 
     progress: Progress = field(default_factory=Progress)
     cached_tokens: int = 0

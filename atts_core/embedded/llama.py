@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -114,8 +114,7 @@ class LlamaConfig(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Tokens that join the sequence in one slot of the cache.
 
     `start` is the position of the first of `ids`; the slot must already hold all positions before it. Logits
@@ -199,8 +198,7 @@ class _Layer:
     down: Linear
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(NamedTuple):
     """Rows of a pass that are in one slot and one block of positions; `places` is where in their group.
 
     `keys` is (layers, blocks, heads, width, `BLOCK`), `values` (layers, blocks, heads, `BLOCK`, width).

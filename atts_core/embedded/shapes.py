@@ -4,7 +4,7 @@ Streams of /generate are cumulative, as SGLang's are; what was encoded for one e
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -43,10 +43,10 @@ class _GrowingList:
         self._size = 0
         self._encoded = b"["
 
-    def raw(self, items: Sequence[Any], size: int, shape: Any) -> msgspec.Raw:
-        """The array of `shape(item)` for the first `size` items; only those that are new are encoded."""
+    def raw(self, size: int, shaped: Callable[[int, int], list[Any]]) -> msgspec.Raw:
+        """The array of the first `size` items; only the new ones, `shaped(from, to)`, are encoded."""
         if size > self._size:
-            fresh = encode([shape(item) for item in items[self._size : size]])[1:-1]
+            fresh = encode(shaped(self._size, size))[1:-1]
             self._encoded += (b"," if self._size else b"") + fresh
             self._size = size
         return msgspec.Raw(self._encoded + b"]")
@@ -94,17 +94,22 @@ class GenerateAnswer:
         job, options = self.job, self.job.logprobs
         if self._input is None:
             self._input = self._input_logprobs()
-        pairs = list(zip(job.output_logprobs[:size], job.output_ids[:size], strict=True))
         found: dict[str, Any] = dict(self._input)
-        found["output_token_logprobs"] = self._output.raw(pairs, size, self._entry)
+        found["output_token_logprobs"] = self._output.raw(size, self._written)
         found["output_token_logprobs_length"] = size
         if options and options.top:
-            found["output_top_logprobs"] = self._output_top.raw(job.output_top, size, self._entries)
+            found["output_top_logprobs"] = self._output_top.raw(
+                size, lambda start, stop: [self._entries(e) for e in job.output_top[start:stop]]
+            )
         if options and options.token_ids:
             found["output_token_ids_logprobs"] = self._output_chosen.raw(
-                job.output_chosen, size, self._entries
+                size, lambda start, stop: [self._entries(e) for e in job.output_chosen[start:stop]]
             )
         return found
+
+    def _written(self, start: int, stop: int) -> list[Any]:
+        pairs = zip(self.job.output_logprobs[start:stop], self.job.output_ids[start:stop], strict=True)
+        return [self._entry(pair) for pair in pairs]
 
     def _input_logprobs(self) -> dict[str, msgspec.Raw]:
         job, options = self.job, self.job.logprobs
