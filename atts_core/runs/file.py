@@ -281,8 +281,8 @@ class RunFile:
         ordinal, gate = 0, Gate()
         while stamps := self.read(ordinal, gate):
             ordinal += len(stamps)
-        if self._whole is None:
-            self._ends_at(ordinal, why)
+        self._whole = None
+        self._ends_at(ordinal, why)
 
     def _ends_at(self, ordinal: int, why: str) -> None:
         if self._whole is None or ordinal < self._whole:

@@ -183,7 +183,7 @@ class Player:
             self._took(stamps)
             if len(stamps) == AT_ONCE:
                 self._at = min(self._at, self._given.at)
-        elif self._at > self._end.at:
+        elif self._at >= self._end.at:
             self._end = self._file.last()
             if self._given.ordinal >= self._end.ordinal:
                 self._at = self._end.at
@@ -217,6 +217,8 @@ class Player:
     def _took(self, stamps: list[ev.Stamped]) -> None:
         self._given = Place(self._given.ordinal + len(stamps), stamps[-1].seq, stamps[-1].at)
         self._pending += stamps
+        if self._given.ordinal >= self._end.ordinal:
+            self._end = self._file.last()
 
     def _jump(self, place: Place, at: float) -> None:
         self.state = self._file.state(place)

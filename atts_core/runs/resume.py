@@ -23,7 +23,7 @@ from atts_core.runs.file import About, RunFile
 Next = Literal["draft", "verify", "target", "turn"]
 """What comes next: the draft writes, the target scores, the target writes, or the turn is complete."""
 
-MAY_DIFFER = ("draft_concurrency", "target_concurrency", "strict", "calibration")
+MAY_DIFFER = ("draft", "target", "draft_concurrency", "target_concurrency", "strict", "calibration")
 """Settings that change how fast a run goes and not what comes out. A calibration file may have moved: what it
 holds is compared by its fingerprint."""
 

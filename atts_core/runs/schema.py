@@ -169,8 +169,8 @@ def reason(error: sqlite3.Error | OSError) -> str:
         sqlite3.SQLITE_LOCKED: "another program holds it locked",
         sqlite3.SQLITE_IOERR: "the disk gives an error, or is full",
         sqlite3.SQLITE_CANTOPEN: "it cannot be opened; its folder may be read-only or gone",
-        sqlite3.SQLITE_CORRUPT: "it is damaged",
-        sqlite3.SQLITE_NOTADB: "it is damaged",
+        sqlite3.SQLITE_CORRUPT: "a page of it is not what it was",
+        sqlite3.SQLITE_NOTADB: "its beginning is not what it was",
         sqlite3.SQLITE_TOOBIG: "a value in it is larger than any of ours",
     }.get(code, str(error))
 

@@ -118,6 +118,10 @@ def without_collecting() -> Iterator[None]:
     try:
         yield
     finally:
+        # There and back puts all objects among the old ones, where the next small collection does not look.
+        if not gc.get_freeze_count():
+            gc.freeze()
+            gc.unfreeze()
         if on:
             gc.enable()
 
