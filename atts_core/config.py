@@ -59,6 +59,9 @@ POLICIES = ("alpha", "takeover_rate", "budget")
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Complete, checked settings of one run."""
 
+    draft: str | None = None
+    """URL of the draft's server, without credentials; None: the embedded pair's own."""
+    target: str | None = None
     samples: int
     turns: int
     draft_tokens: int
@@ -204,6 +207,8 @@ class Layers:
             smoothed=_or(given.smoothed, False),
         )
         return Settings(
+            draft=without_credentials(given.draft),
+            target=without_credentials(given.target),
             samples=samples,
             turns=_or(given.turns, 15),
             draft_tokens=_or(given.draft_tokens, profile.draft_tokens),
@@ -222,8 +227,11 @@ class Layers:
         )
 
 
-def load(command_line: Given, environment: Mapping[str, str] = os.environ) -> Layers:
-    """All layers of this invocation.
+def load(
+    command_line: Given, environment: Mapping[str, str] = os.environ, *, run: Settings | None = None
+) -> Layers:
+    """All layers of this invocation. `run`: the settings of a run that goes on, which its own command line
+    may still contradict (and is then refused), but no file or variable.
 
     Reads `ATTS_CONFIG`, or else `./atts.toml`, or else `atts.toml` in the user's configuration folder.
 
@@ -235,8 +243,28 @@ def load(command_line: Given, environment: Mapping[str, str] = os.environ) -> La
     if path is not None:
         layers.add(_from_file(path), lambda name: f"{path}: {name} =")
     layers.add(_from_environment(environment), lambda name: f"ATTS_{name.upper()}")
+    if run is not None:
+        layers.add(_given_of(run), lambda name: f"the run's {_words(name)}")
     layers.add(command_line, said)
     return layers
+
+
+def without_credentials(url: str | None) -> str | None:
+    """A URL as it may be recorded and shown."""
+    if url is None or "@" not in url:
+        return url
+    scheme, slashes, rest = url.rpartition("://")
+    host = rest.split("/", 1)
+    return "/".join([scheme + slashes + host[0].rpartition("@")[2], *host[1:]])
+
+
+def _given_of(run: Settings) -> Given:
+    names = set(Given.__struct_fields__)
+    values = {name: getattr(run, name) for name in run.__struct_fields__ if name in names}
+    conformal = {
+        name: getattr(run.conformal, name) for name in run.conformal.__struct_fields__ if name in names
+    }
+    return Given(**{**conformal, **values})
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return check(arguments)
     from atts_tui.commands import runs  # noqa: PLC0415
 
-    return {"solve": runs.solve, "demo": runs.demo, "calibrate": runs.calibrate}[arguments.command](arguments)
+    return runs.run(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     solve.add_argument("--file", metavar="PATH", help="read the problem from a text file")
     solve.add_argument("--gold", metavar="ANSWER", help="the right answer, where you know it")
     _run_options(solve)
+    _resume_options(solve)
 
     demo = _command(
         commands,
@@ -105,6 +106,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     _run_options(demo)
 
+    evaluate = _command(
+        commands,
+        "eval",
+        "a data set, all problems in one pool",
+        "examples:\n  atts eval builtin --limit 200\n"
+        "  atts eval builtin --limit 1000 --detach && atts watch\n"
+        "  atts eval --resume 20261120-101500-eval",
+    )
+    evaluate.add_argument(
+        "dataset", nargs="?", metavar="DATASET", help="builtin: the embedded pair's test problems"
+    )
+    evaluate.add_argument("--limit", type=int, metavar="N", help="problems (default: 100)")
+    evaluate.add_argument("--level", type=int, metavar="L", help="difficulty 2 to 5 (default: mixed)")
+    _run_options(evaluate)
+    _resume_options(evaluate)
+
     calibrate = _command(
         commands,
         "calibrate",
@@ -113,14 +130,15 @@ def _parser() -> argparse.ArgumentParser:
         "  atts calibrate builtin -o mine.npz --takeover continue --takeover-rate 0.3",
     )
     calibrate.add_argument(
-        "dataset", metavar="DATASET", help="builtin: the embedded pair's calibration problems"
+        "dataset", nargs="?", metavar="DATASET", help="builtin: the embedded pair's calibration problems"
     )
     calibrate.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="the calibration file to write"
     )
     calibrate.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
-    calibrate.add_argument("--limit", type=int, default=100, metavar="N", help="problems (default: 100)")
+    calibrate.add_argument("--limit", type=int, metavar="N", help="problems (default: 100)")
     _run_options(calibrate)
+    _resume_options(calibrate)
 
     audit = _command(
         commands,
@@ -221,9 +239,20 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     output.add_argument(
         "--events", action="store_true", help="headless, and every event as a JSON line on stdout"
     )
+    output.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
     output.add_argument("--theme", metavar="NAME", help="theme of the screen")
     output.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
     output.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
+
+
+def _resume_options(parser: argparse.ArgumentParser) -> None:
+    life = parser.add_argument_group("life of the run")
+    life.add_argument(
+        "--resume", metavar="RUN", help="go on with a run that stopped, from its last finished steps"
+    )
+    life.add_argument(
+        "--detach", action="store_true", help="run as a process of its own; look at it with `atts watch`"
+    )
 
 
 def _threshold_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":

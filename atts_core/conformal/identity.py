@@ -8,17 +8,15 @@ from atts_core.errors import SettingsError
 class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that decides what a score means. None: not known (the authors' files know nothing).
 
-    `draft_tokenizer`, `target_tokenizer`, `draft_template`, `target_template`: hashes of tokenizer and chat
-    template. `draft_tokens`: K_d. `takeover`: the variant of the runs that wrote later turns, `continue` or
-    `rewrite`; `none` where only turn 0 was collected, which no take-over has touched.
+    `draft_tokenizer`, `target_tokenizer`: a hash over vocabulary and chat template. `draft_tokens`: K_d.
+    `takeover`: the variant of the runs that wrote later turns, `continue` or `rewrite`; `none` where only
+    turn 0 was collected, which no take-over has touched.
     """
 
     draft_model: str | None = None
     target_model: str | None = None
     draft_tokenizer: str | None = None
     target_tokenizer: str | None = None
-    draft_template: str | None = None
-    target_template: str | None = None
     dataset: str | None = None
     dataset_fingerprint: str | None = None
     prompt_version: str | None = None
@@ -32,10 +30,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 _WORDS = {
     "draft_model": "the draft model",
     "target_model": "the target model",
-    "draft_tokenizer": "the draft's tokenizer",
-    "target_tokenizer": "the target's tokenizer",
-    "draft_template": "the draft's chat template",
-    "target_template": "the target's chat template",
+    "draft_tokenizer": "the draft's tokenizer or chat template",
+    "target_tokenizer": "the target's tokenizer or chat template",
     "dataset": "the data set",
     "dataset_fingerprint": "the problems of the data set",
     "prompt_version": "the prompt",

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,6 @@ from atts_core import __version__
 from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import EMBEDDED, SERVERS, Layers, Settings
-from atts_core.conformal.authors_files import load_authors_file
 from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
@@ -32,6 +30,7 @@ from atts_core.engine.pair import Pair, Side
 from atts_core.engine.run import Engine
 from atts_core.errors import SettingsError
 from atts_core.problems.load import ProblemSet
+from atts_core.runs.resume import RunProgress, refuse_differences, restore_decider
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
 from atts_core.telemetry.watch import watching
@@ -46,6 +45,8 @@ class Session:
     pair: Pair
     settings: Settings
     warnings: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None
+    """What the run decides by, once it has started."""
     processes: dict[str, int] = field(default_factory=dict)
     """Process ids of the servers that this session started, by role."""
 
@@ -63,16 +64,18 @@ class Session:
             ):
                 return None
             path = str(EMBEDDED_CALIBRATION)
-        calibration = read_calibration(Path(path))
+        calibration = load_calibration(Path(path))
         mine = identity(self.pair, self.settings, problems, first_turn_only=False)
         self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
         return calibration
 
-    async def start(self, bus: Bus, problems: ProblemSet, *, command: str, warm: bool = True) -> Engine:
+    async def start(
+        self, bus: Bus, problems: ProblemSet, *, command: str, run: str = "", warm: bool = True
+    ) -> Engine:
         """Publish `RunStarted` and give the engine of this run, ready to `run()`.
 
         Where the mode ranks against a calibration and there is none, first steps are collected before. Not
-        `warm`: the run ignores every calibration, because it is to make one.
+        `warm`: the run ignores every calibration, because it is to make one. `run` is its identity.
 
         Raises:
             SettingsError: calibration and settings do not go together.
@@ -83,12 +86,32 @@ class Session:
         if calibration is None and conformal.mode != "online":
             calibration = await collect_first_turns(self.pair, self.settings, problems, bus)
         decider = Decider(conformal, calibration)
-        bus.publish(self._run_started(decider, command))
+        decider.require(problem.id for problem in problems.problems)
+        bus.publish(self._run_started(decider, command, run))
         for warning in self.warnings:
             bus.publish(ev.Warned(message=warning))
-        return Engine(
-            self.pair, self.settings, decider, bus, problems.problems, self._monitor(calibration, problems)
-        )
+        return self._engine(decider, bus, problems)
+
+    def go_on(
+        self, bus: Bus, problems: ProblemSet, progress: RunProgress, calibration: Calibration | None
+    ) -> Engine:
+        """The engine of a run that stopped, with its own calibration, ready to `run()` what is left.
+
+        Raises:
+            SettingsError: with these settings the rest would be another run than the beginning.
+        """
+        decider = restore_decider(progress, calibration)
+        started = self._run_started(decider, progress.run.command, progress.run.run)
+        refuse_differences(progress, started)
+        bus.publish(started)
+        engine = self._engine(decider, bus, problems)
+        engine.restore(progress)
+        return engine
+
+    def _engine(self, decider: Decider, bus: Bus, problems: ProblemSet) -> Engine:
+        self.calibration = decider.calibration
+        monitor = self._monitor(decider.calibration, problems)
+        return Engine(self.pair, self.settings, decider, bus, problems.problems, monitor)
 
     def watching(self, bus: Bus) -> AbstractAsyncContextManager[None]:
         """Publishes what servers and GPUs say of themselves while the block runs."""
@@ -106,14 +129,13 @@ class Session:
             and calibration.identity.dataset_fingerprint == problems.fingerprint,
         )
 
-    def _run_started(self, decider: Decider, command: str) -> ev.RunStarted:
+    def _run_started(self, decider: Decider, command: str, run: str) -> ev.RunStarted:
         settings, conformal, calibration = self.settings, self.settings.conformal, decider.calibration
         guarantee = describe(conformal, calibration)
-        now = time.time()
         return ev.RunStarted(
-            run=f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{command}",
+            run=run,
             command=command,
-            started_at=now,
+            started_at=time.time(),
             version=__version__,
             strategy="atts",
             takeover=settings.takeover,
@@ -136,11 +158,6 @@ class Session:
             ),
             settings=msgspec.to_builtins(settings),
         )
-
-
-def read_calibration(path: Path) -> Calibration:
-    """A calibration file of ours, or one of the authors' `.npy`. Raises `SettingsError` for anything else."""
-    return load_authors_file(path) if path.suffix == ".npy" else load_calibration(path)
 
 
 @asynccontextmanager

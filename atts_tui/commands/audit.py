@@ -8,12 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from atts_core.conformal import Calibration, ConformalSettings
+from atts_core.conformal import Calibration, ConformalSettings, load_calibration
 from atts_core.conformal.audit import Audit, Correct, audit, cross_audit
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.records import RecordedRun, load_authors_run
 from atts_core.conformal.signal import Signal
-from atts_core.engine.session import read_calibration
 from atts_core.engine.votes import vote
 from atts_core.errors import SettingsError
 from atts_core.problems.grading import grade
@@ -34,7 +33,7 @@ def run_audit(arguments: argparse.Namespace) -> int:
     if arguments.gold is not None:
         gold = _gold(Path(arguments.gold))
     correct, judged_by = _correct(run, gold)
-    calibration = None if arguments.calibration is None else read_calibration(Path(arguments.calibration))
+    calibration = None if arguments.calibration is None else load_calibration(Path(arguments.calibration))
     settings = _settings(arguments, calibration, run.samples)
     numbers = random.Random(arguments.seed or 0)
     uniform = (lambda: 1 - numbers.random()) if settings.smoothed else None

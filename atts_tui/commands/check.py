@@ -13,7 +13,8 @@ from typing import Literal
 import msgspec
 
 from atts_core import __version__, config
-from atts_core.engine.session import Session, open_session, read_calibration
+from atts_core.conformal import load_calibration
+from atts_core.engine.session import Session, open_session
 from atts_core.errors import AttsError
 from atts_core.problems.load import ProblemSet
 from atts_core.serving.requests import GenerateRequest, Sampling
@@ -127,7 +128,7 @@ def _calibration(session: Session) -> Finding:
 
 def _calibration_file(path: Path) -> Finding:
     try:
-        calibration = read_calibration(path)
+        calibration = load_calibration(path)
     except AttsError as error:
         return Finding("problem", "calibration", str(error))
     return Finding("ok", "calibration", f"{path}: {_size(len(calibration), len(calibration.problems))}")

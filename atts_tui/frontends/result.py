@@ -1,6 +1,7 @@
 """What a run came to: the JSON object of `--json` and the text for people, both from RunState."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,11 +14,14 @@ from atts_core.state import ProblemState, RunState, SampleState
 LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
 
 
-def as_json(state: RunState) -> dict[str, Any]:
-    """The result with the keys of the command line's contract. Only `seconds` differs between equal runs."""
+def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
+    """The result with the keys of the command line's contract; `path` is the run's file.
+
+    Only `seconds` and `run` differ between equal runs.
+    """
     run = state.run
     result: dict[str, Any] = {
-        "run": run.run if run else None,
+        "run": None if path is None else str(path),
         "command": run.command if run else None,
         "end": state.finished.end if state.finished else "interrupted",
         "message": state.finished.message if state.finished else "",
@@ -67,7 +71,7 @@ def as_json(state: RunState) -> dict[str, Any]:
 
 
 def achieved(state: RunState) -> Accuracy:
-    """Accuracy over finished problems whose gold answer is known; a failed sample makes its problem unknown."""
+    """Accuracy over finished problems with a gold answer; a failed sample makes its problem unknown."""
     known = [
         problem
         for problem in state.problems

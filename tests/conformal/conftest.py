@@ -1,7 +1,5 @@
 """Recorded chains and calibration arrays, where this machine has them, and calibrations made up for tests."""
 
-import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,19 +39,6 @@ def stored(data: Path) -> Callable[[str], Calibration]:
 
 @pytest.fixture(scope="session")
 def crepes() -> Any:
-    try:
-        import sklearn  # type: ignore[import-not-found]  # noqa: F401
-    except ModuleNotFoundError:
-        # crepes imports it for other parts than those compared here, and does not declare it.
-        neighbors = types.ModuleType("sklearn.neighbors")
-        neighbors.NearestNeighbors = None  # type: ignore[attr-defined]
-        preprocessing = types.ModuleType("sklearn.preprocessing")
-        preprocessing.MinMaxScaler = None  # type: ignore[attr-defined]
-        sys.modules |= {
-            "sklearn": types.ModuleType("sklearn"),
-            "sklearn.neighbors": neighbors,
-            "sklearn.preprocessing": preprocessing,
-        }
     return pytest.importorskip("crepes")
 
 

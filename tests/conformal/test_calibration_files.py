@@ -26,8 +26,8 @@ from atts_core.errors import SettingsError
 
 Make = Callable[..., Calibration]
 KNOWN = Identity(
-    draft_model="d", target_model="t", draft_tokenizer="1", target_tokenizer="2", draft_template="3",
-    target_template="4", dataset="math500", dataset_fingerprint="5", prompt_version="6", draft_tokens=500,
+    draft_model="d", target_model="t", draft_tokenizer="1", target_tokenizer="2",
+    dataset="math500", dataset_fingerprint="5", prompt_version="6", draft_tokens=500,
     target_tokens=500, temperature=0.8, stop_rule="boxed", takeover="continue",
 )  # fmt: skip
 
@@ -251,8 +251,8 @@ def test_identities_that_differ_are_named(make_calibration: Make) -> None:
 
 
 def test_what_a_file_does_not_say_is_named() -> None:
-    (warning,) = check_identity(msgspec.structs.replace(KNOWN, draft_template=None), KNOWN)
-    assert "does not say the draft's chat template" in warning
+    (warning,) = check_identity(msgspec.structs.replace(KNOWN, prompt_version=None), KNOWN)
+    assert "does not say the prompt" in warning
 
 
 def test_first_steps_do_not_depend_on_the_target_writing() -> None:

@@ -1,0 +1,210 @@
+"""One run from its servers to its last event, written to its file on the way. No front end in here."""
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from atts_core import __version__, config
+from atts_core import events as ev
+from atts_core.bus import Bus
+from atts_core.conformal import Calibration, load_calibration, save_calibration
+from atts_core.engine.collect import Scores
+from atts_core.engine.run import Engine
+from atts_core.engine.session import Session, open_session
+from atts_core.problems.builtin.readable import readable
+from atts_core.problems.load import TYPED
+from atts_core.runs import commands
+from atts_core.runs.file import About, RunFile
+from atts_core.runs.folder import make_folder, new_run, run_path
+from atts_core.runs.recorder import Recorder, breathe
+from atts_core.runs.writer import RunWriter
+from atts_core.state import RunState
+from atts_tui.commands.plan import Plan, readable_problem
+
+KEPT_CALIBRATION = "calibration.npz"
+
+
+class Control:
+    """A screen's or a viewer's hands on the run, from before the engine exists."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.task: asyncio.Task[object] | None = None
+        self._bus = bus
+        self._engine: Engine | None = None
+        self._wish = False
+        self._trouble = False
+
+    def attach(self, engine: Engine) -> None:
+        """The engine is ready; a pause asked for earlier holds."""
+        self._engine = engine
+        self._obey()
+
+    def pause(self) -> None:
+        """Send no new requests."""
+        self._wish = True
+        self._obey()
+
+    def resume(self) -> None:
+        """Send requests again."""
+        self._wish = False
+        self._obey()
+
+    def stop(self) -> None:
+        """End the run; what was finished is kept."""
+        if self.task:
+            self.task.cancel()
+
+    def command(self, command: commands.AnyCommand) -> None:
+        """What a viewer in another process wishes."""
+        match command:
+            case commands.Pause():
+                self.pause()
+            case commands.Resume():
+                self.resume()
+            case commands.Cancel():
+                self.stop()
+            case commands.StopSample(problem=problem, sample=sample) if self._engine:
+                self._engine.stop_sample(problem, sample)
+            case commands.RetrySample(problem=problem, sample=sample) if self._engine:
+                self._engine.retry_sample(problem, sample)
+            case _:
+                pass
+
+    def trouble(self, message: str) -> None:
+        """The run file cannot be written: wait, so that nothing is lost."""
+        self._trouble = True
+        self._bus.publish(ev.Warned(message=message))
+        self._obey()
+
+    def cleared(self) -> None:
+        """Everything is written again."""
+        self._trouble = False
+        self._bus.publish(ev.Warned(message="The run file can be written again; the run goes on."))
+        self._obey()
+
+    def _obey(self) -> None:
+        if self._engine is None:
+            return
+        if self._wish or self._trouble:
+            self._engine.pause()
+        else:
+            self._engine.resume()
+
+
+def begin(plan: Plan) -> tuple[Bus, RunState]:
+    """The bus of the run, and the state that a front end folds on from."""
+    if plan.progress is None or plan.path is None:
+        return Bus(), RunState()
+    with contextlib.closing(RunFile.open(plan.path)) as file:
+        state = file.state(file.last())
+    return Bus(first_seq=plan.progress.last_seq + 1, first_at=plan.progress.last_at), state
+
+
+async def drive(
+    plan: Plan,
+    bus: Bus,
+    control: Control,
+    say: Callable[[str], None],
+    started: Callable[[Path], None] = lambda _: None,
+) -> str:
+    """The whole run; closes the bus. Gives a line for the user, if there is one.
+
+    `say` is told what is being waited for, `started` the run's file once it is there.
+
+    Raises:
+        AttsError: it could not begin, or its file could not be written in the end.
+    """
+    try:
+        async with open_session(plan.layers, os.environ, say=say, pace=plan.pace) as session:
+            path, writer = _open_file(plan)
+            recorder = Recorder(
+                bus,
+                writer,
+                on_command=control.command,
+                on_trouble=control.trouble,
+                on_cleared=control.cleared,
+            )
+            scores = bus.subscribe()
+            try:
+                async with recorder:
+                    started(path)
+                    engine = await _engine(plan, session, bus, path)
+                    if session.calibration is not None and plan.progress is None:
+                        recorder.keep(KEPT_CALIBRATION, _bytes_of(session.calibration))
+                    control.attach(engine)
+                    async with session.watching(bus):
+                        end = await engine.run()
+            finally:
+                _remove_if_empty(plan, path, writer)
+            return _finish(plan, session, scores.drain(), end)
+    finally:
+        bus.close()
+
+
+async def _engine(plan: Plan, session: Session, bus: Bus, path: Path) -> Engine:
+    problems = plan.problems
+    if plan.progress is not None:
+        return session.go_on(bus, problems, plan.progress, _kept_calibration(path))
+    if session.pair.profile is config.EMBEDDED and problems.dataset == TYPED:
+        problems = readable_problem(problems)
+        if problems.dataset == TYPED:
+            session.warnings.append(readable(problems.problems[0].question).explain())
+    return await session.start(bus, problems, command=plan.command, run=path.stem, warm=not plan.collects)
+
+
+def _open_file(plan: Plan) -> tuple[Path, RunWriter]:
+    if plan.path is not None:
+        return plan.path, RunWriter.resume(plan.path, breathe=breathe)
+    make_folder(plan.folder)
+    now = time.time()
+    run = new_run(plan.folder, plan.command, now)
+    path = run_path(plan.folder, run)
+    about = About(
+        run=run,
+        command=plan.command,
+        created=now,
+        version=__version__,
+        dataset=plan.problems.dataset,
+        fingerprint=plan.problems.fingerprint,
+    )
+    return path, RunWriter.create(path, about, breathe=breathe)
+
+
+def _remove_if_empty(plan: Plan, path: Path, writer: RunWriter) -> None:
+    """A run that was refused before its first event leaves no file."""
+    if plan.path is None and writer.last.ordinal == 0:
+        for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+            name.unlink(missing_ok=True)
+
+
+def _finish(plan: Plan, session: Session, stamps: list[ev.Stamped], end: ev.RunEnd) -> str:
+    if plan.finish is None or end == "failed":
+        return ""
+    scores = Scores()
+    for verdict in plan.progress.verdicts if plan.progress else ():
+        scores.add(verdict.ppl, verdict.turn, verdict.problem, verdict.sample)
+    scores.add_events(stamps)
+    return plan.finish(session, scores)
+
+
+def _bytes_of(calibration: Calibration) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / KEPT_CALIBRATION
+        save_calibration(calibration, path)
+        return path.read_bytes()
+
+
+def _kept_calibration(run: Path) -> Calibration | None:
+    """The calibration that a run decides by, from its own file."""
+    with contextlib.closing(RunFile.open(run)) as file:
+        kept = file.kept(KEPT_CALIBRATION)
+    if kept is None:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / KEPT_CALIBRATION
+        path.write_bytes(kept)
+        return load_calibration(path)

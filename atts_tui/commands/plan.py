@@ -1,0 +1,220 @@
+"""What a command is going to run, decided and checked before anything starts."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from atts_core import config
+from atts_core.conformal import save_calibration
+from atts_core.engine.collect import Scores, identity
+from atts_core.engine.session import Session
+from atts_core.errors import SettingsError
+from atts_core.problems.builtin.readable import readable
+from atts_core.problems.load import ProblemSet, load_problems, typed_problem
+from atts_core.problems.problem import Problem
+from atts_core.runs.folder import find_run, runs_folder
+from atts_core.runs.resume import RunProgress, read_progress
+
+MAX_PROBLEM = 100_000
+"""Characters: no context holds more, and a binary file given by mistake is caught early."""
+DEMO_PACE = 60.0
+"""Tokens a second of one stream in a demo on a screen: about what a large model on a GPU gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run."""
+
+    command: str
+    problems: ProblemSet
+    layers: config.Layers
+    folder: Path
+    """Where its run file goes."""
+    pace: float | None = None
+    """Tokens a second and stream that the embedded pair is held to."""
+    finish: Callable[[Session, Scores], str] | None = None
+    """What to do with the scores of the run once it is done; returns a line for the user."""
+    path: Path | None = None
+    """The file of a run that goes on."""
+    progress: RunProgress | None = None
+    """How far it got."""
+
+    @property
+    def collects(self) -> bool:
+        """The run is to make a calibration, so it begins with none."""
+        return self.finish is not None
+
+
+def plan_solve(arguments: argparse.Namespace) -> Plan:
+    """`atts solve`."""
+    if arguments.resume is not None:
+        _refuse_both(arguments, "text", "file", "gold")
+        return _plan_resume(arguments, "solve")
+    text = _problem_text(arguments)
+    layers = _layers(arguments)
+    typed = typed_problem(Problem(id="typed", question=text, gold=arguments.gold), builtin=False)
+    if layers.given().draft is None and layers.given().target is None:
+        readable_problem(typed)  # refuse it before anything starts
+    return Plan("solve", typed, layers, _folder(arguments))
+
+
+def plan_demo(arguments: argparse.Namespace, *, on_screen: bool) -> Plan:
+    """`atts demo`."""
+    if arguments.pace is not None and arguments.pace < 0:
+        raise SettingsError(
+            f"--pace {arguments.pace:g}: tokens a second cannot be negative; 0 means unlimited."
+        )
+    if arguments.problems < 1:
+        raise SettingsError(f"--problems {arguments.problems}: the demo needs at least one problem.")
+    layers = _layers(arguments)
+    chosen = _builtin(layers, arguments.problems, arguments.level)
+    pace = arguments.pace if arguments.pace is not None else (DEMO_PACE if on_screen else None)
+    return Plan("demo", chosen, layers, _folder(arguments), pace or None)
+
+
+def plan_eval(arguments: argparse.Namespace) -> Plan:
+    """`atts eval`."""
+    if arguments.resume is not None:
+        _refuse_both(arguments, "dataset", "limit", "level")
+        return _plan_resume(arguments, "eval")
+    if arguments.dataset is None:
+        raise SettingsError("The data set is missing: builtin is always there, such as `atts eval builtin`.")
+    limit = 100 if arguments.limit is None else arguments.limit
+    if limit < 1:
+        raise SettingsError(f"--limit {limit}: an evaluation needs at least one problem.")
+    layers = _layers(arguments)
+    chosen = load_problems(
+        arguments.dataset,
+        stream="test",
+        count=limit,
+        seed=layers.given().seed or 0,
+        level=arguments.level,
+    )
+    return Plan("eval", chosen, layers, _folder(arguments))
+
+
+def plan_calibrate(arguments: argparse.Namespace) -> Plan:
+    """`atts calibrate`: a run in online mode whose scores are kept: later turns are as in real runs."""
+    if arguments.limit is not None and arguments.limit < 1:
+        raise SettingsError(f"--limit {arguments.limit}: a calibration needs at least one problem.")
+    output = Path(arguments.output)
+    if output.exists() and not arguments.overwrite:
+        raise SettingsError(f"{output} exists; name another file, or say --overwrite to replace it.")
+    if not output.parent.is_dir():
+        raise SettingsError(f"The folder {output.parent} for {output.name} does not exist; create it first.")
+    if arguments.mode not in (None, "online"):
+        raise SettingsError(
+            f"--mode {arguments.mode}: calibrating starts from nothing, so its mode is online."
+        )
+    if arguments.calibration is not None:
+        raise SettingsError("--calibration: calibrating starts from nothing; leave it out.")
+    arguments.mode = "online"
+
+    def write(session: Session, scores: Scores) -> str:
+        card = identity(session.pair, session.settings, plan.problems, first_turn_only=False)
+        calibration = scores.calibration(plan.problems.problems, card, str(output))
+        save_calibration(calibration, output, overwrite=arguments.overwrite)
+        return f"wrote {output}: {len(calibration):,} scores of {len(calibration.problems)} problems"
+
+    if arguments.resume is not None:
+        _refuse_both(arguments, "dataset", "limit")
+        plan = replace(_plan_resume(arguments, "calibrate"), finish=write)
+        return plan
+    if arguments.dataset is None:
+        raise SettingsError("The data set is missing: builtin is always there.")
+    # Problems count, samples of one problem hardly do: they are alike.
+    arguments.samples = 4 if arguments.samples is None else arguments.samples
+    layers = _layers(arguments)
+    chosen = load_problems(
+        arguments.dataset, stream="calibration", count=arguments.limit or 100, seed=layers.given().seed or 0
+    )
+    plan = Plan("calibrate", chosen, layers, _folder(arguments), finish=write)
+    return plan
+
+
+def readable_problem(typed: ProblemSet) -> ProblemSet:
+    """For the embedded pair: the problem with its gold answer where that can be computed.
+
+    Raises:
+        SettingsError: the embedded models cannot read a word of it; names it and shows three that they can.
+    """
+    problem = typed.problems[0]
+    reading = readable(problem.question)
+    if not reading.readable:
+        raise SettingsError(
+            f"{reading.explain()}\nFor other problems give your own servers with --draft and --target."
+        )
+    if reading.gold is None:
+        return typed
+    return typed_problem(msgspec.structs.replace(problem, gold=problem.gold or reading.gold), builtin=True)
+
+
+def _plan_resume(arguments: argparse.Namespace, command: str) -> Plan:
+    """A run that goes on, with the settings that it had."""
+    folder = _folder(arguments)
+    path = find_run(arguments.resume, folder)
+    progress = read_progress(path)
+    if progress.about.command != command:
+        raise SettingsError(
+            f"Run {progress.about.run} is of `atts {progress.about.command}`; go on with "
+            f"`atts {progress.about.command} --resume {progress.about.run}`."
+        )
+    problems = ProblemSet(
+        progress.about.dataset,
+        progress.about.fingerprint,
+        tuple(problem.problem for problem in progress.problems),
+    )
+    layers = _layers(arguments, run=progress.settings)
+    return Plan(command, problems, layers, folder, path=path, progress=progress)
+
+
+def _builtin(layers: config.Layers, count: int, level: int | None) -> ProblemSet:
+    return load_problems("builtin", stream="test", count=count, seed=layers.given().seed or 0, level=level)
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    return runs_folder(arguments.runs_dir)
+
+
+def _layers(arguments: argparse.Namespace, run: config.Settings | None = None) -> config.Layers:
+    names = config.Given.__struct_fields__
+    layers = config.load(config.Given(**{name: getattr(arguments, name, None) for name in names}), run=run)
+    # The pair is known only once its servers answer; a setting that is wrong for any pair is refused before.
+    layers.resolve(config.EMBEDDED if layers.given().draft is None else config.SERVERS)
+    return layers
+
+
+def _refuse_both(arguments: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if getattr(arguments, name) is not None:
+            raise SettingsError(f"--resume goes on with the problems that the run has: leave out the {name}.")
+
+
+def _problem_text(arguments: argparse.Namespace) -> str:
+    if arguments.text is not None and arguments.file is not None:
+        raise SettingsError("The problem is given twice, as text and as --file: give one of them.")
+    try:
+        if arguments.file is not None:
+            text = Path(arguments.file).read_text(encoding="utf-8")
+        elif arguments.text == "-":
+            text = sys.stdin.read()
+        elif arguments.text is not None:
+            text = arguments.text
+        else:
+            raise SettingsError(
+                "The problem is missing: give it as text, - for standard input, or --file PATH."
+            )
+    except OSError as error:
+        raise SettingsError(f"{arguments.file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise SettingsError("The problem is not text in UTF-8.") from None
+    text = text.strip()
+    if not text:
+        raise SettingsError("The problem is empty: type a question.")
+    if len(text) > MAX_PROBLEM:
+        raise SettingsError(f"The problem has {len(text):,} characters; at most {MAX_PROBLEM:,} are taken.")
+    return text
