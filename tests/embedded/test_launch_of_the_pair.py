@@ -8,14 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx2
 import pytest
 from server_child import command, running_server
 from tiny_llama import write_folder
 
+from atts_core.embedded import launch
 from atts_core.embedded.launch import EmbeddedServer, EmbeddedServers
 from atts_core.errors import RunError
+
+MODELS = Path(launch.__file__).parent / "models"
+SHIPPED = ("draft", "target")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +57,26 @@ async def test_the_pair_serves_and_is_gone_afterwards(folder):
         assert not any(map(gone, pids))
     assert all(map(gone, pids))
     assert not servers.draft.running
+
+
+@pytest.mark.skipif(not all((MODELS / name).is_dir() for name in SHIPPED), reason="the pair is not here")
+async def test_without_names_it_is_the_shipped_pair_and_one_seed_is_one_text():
+    body = {
+        "messages": [{"role": "user", "content": "Let a = 38 + 17. What is a?"}],
+        "max_tokens": 40,
+        "seed": 3,
+        "logprobs": True,
+    }
+
+    async def ask():
+        async with EmbeddedServers() as servers, httpx2.AsyncClient(trust_env=False) as client:
+            paths = [f"{url}/v1/chat/completions" for url in (servers.draft_url, servers.target_url)]
+            return [(await client.post(path, json=body)).json()["choices"] for path in paths]
+
+    draft, target = await ask()
+    assert draft[0]["message"]["content"]
+    assert draft != target
+    assert await ask() == [draft, target]
 
 
 async def test_an_error_in_the_block_stops_them(folder):
