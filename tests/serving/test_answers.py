@@ -143,6 +143,12 @@ def test_a_log_probability_that_is_none_is_refused(value: float | None) -> None:
         reader(want_logprobs=True).update(body)
 
 
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), float("-inf"), 0.01])
+def test_no_impossible_number_passes_as_a_log_probability(value: float | None) -> None:
+    with pytest.raises(Unusable):
+        answers.checked_logprob(value)
+
+
 def test_counts_and_tokens_that_shrink_are_refused() -> None:
     source = reader()
     update(source, event("", [1, 2, 3], own=True))

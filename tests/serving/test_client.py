@@ -12,6 +12,7 @@ import pytest
 
 from atts_core.errors import SettingsError
 from atts_core.serving import client as client_module
+from atts_core.serving import connection as connection_module
 from atts_core.serving.answers import GenerateUpdate
 from atts_core.serving.client import SGLangClient, Timeouts
 from atts_core.serving.errors import (
@@ -565,26 +566,45 @@ async def test_an_abort_of_ours_ends_the_stream_without_an_error(replay: Any, op
     assert finishes == [None, "abort"]
 
 
-async def test_no_more_in_flight_than_connections(replay: Any, open_client: Any) -> None:
+@pytest.mark.parametrize("kind", ["generate", "complete", "score"])
+async def test_no_more_in_flight_than_connections(replay: Any, open_client: Any, kind: str) -> None:
     running = most = 0
-    full = asyncio.Event()
+    full, release = asyncio.Event(), asyncio.Event()
 
-    async def handler(_: Any, wire: Any) -> None:
+    async def handler(received: Any, wire: Any) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
         if running == 3:
             full.set()
-        await full.wait()
-        await wire.start_stream()
-        await wire.event(event([1, 2], LENGTH))
+        await release.wait()
         running -= 1
-        await wire.end_stream()
+        body = event([1, 2], LENGTH)
+        body["meta_info"]["input_token_logprobs"] = [[None, 300, None], [-1.0, 18, None]]
+        if received.json.get("stream"):
+            await wire.start_stream()
+            await wire.event(body)
+            await wire.end_stream()
+        else:
+            await wire.answer(200, json.dumps(body))
+
+    async def one(client: SGLangClient) -> None:
+        if kind == "generate":
+            assert (await collect(client.generate(request())))[0] == [1, 2]
+        elif kind == "complete":
+            assert (await client.complete(request())).ids == [1, 2]
+        else:
+            assert (await client.score(PROMPT[:-1], PROMPT[-1:])).logprobs == (-1.0,)
 
     replay.on_generate(handler)
     client = await open_client(connections=3)
-    found = await asyncio.gather(*(collect(client.generate(request())) for _ in range(12)))
-    assert [ids for ids, _, _ in found] == [[1, 2]] * 12
+    tasks = [asyncio.ensure_future(one(client)) for _ in range(12)]
+    await full.wait()
+    for _ in range(3):  # a round trip of its own: whatever else was sent has arrived by then
+        await client.alive()
+    assert most == 3
+    release.set()
+    await asyncio.gather(*tasks)
     assert most == 3
     assert len({r.json["rid"] for r in replay.generations}) == 12
 
@@ -622,7 +642,10 @@ async def test_an_answer_that_ends_with_its_connection(replay: Any, open_client:
     assert (await client.complete(request())).ids == [1, 2]
 
 
-async def test_many_streams_at_once_and_a_reader_that_is_slow(replay: Any, open_client: Any) -> None:
+async def test_many_streams_at_once_whose_reading_is_paused_and_resumed(
+    replay: Any, open_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_HIGH_WATER", 1000)
     text = "x" * 200_000
 
     async def handler(_: Any, wire: Any) -> None:
@@ -636,6 +659,20 @@ async def test_many_streams_at_once_and_a_reader_that_is_slow(replay: Any, open_
     client = await open_client(connections=16)
     found = await asyncio.gather(*(collect(client.generate(request())) for _ in range(16)))
     assert all(ids == list(range(9)) and got == text for ids, got, _ in found)
+
+
+async def test_events_that_arrive_together_are_one_update(replay: Any, open_client: Any) -> None:
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.start_stream()
+        await wire.chunk("".join(f"data: {json.dumps(event(list(range(n))))}\n\n" for n in (1, 2, 3)))
+        await wire.event(event([0, 1, 2, 3], LENGTH))
+        await wire.end_stream()
+
+    replay.on_generate(handler)
+    client = await open_client()
+    ids, _, updates = await collect(client.generate(request()))
+    assert ids == [0, 1, 2, 3]
+    assert [len(u.ids) for u in updates] in ([3, 1], [4])
 
 
 # retries
