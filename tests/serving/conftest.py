@@ -1,6 +1,7 @@
 """A real HTTP server on loopback that answers what a test tells it, byte by byte."""
 
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from atts_core.serving.client import SGLangClient, Timeouts
+
 RECORDED = Path(__file__).parent / "recorded"
 CERTIFICATE = Path(__file__).parent / "tls" / "localhost.pem"
+PATIENT = Timeouts(connect=20, first_token=20, between_tokens=20, total=20, control=20)
 RELEASES = ("0.4.3.post4", "0.5.23")
 
 
@@ -203,3 +207,18 @@ def recorded_fixture() -> Callable[[str, str], dict[str, Any]]:
 @pytest.fixture(params=RELEASES)
 def release(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+async def open_client(replay: Any) -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def opened(release: str = "0.5.23", **options: Any) -> SGLangClient:
+            replay.play_server(release)
+            client = SGLangClient(replay.url, **{"role": "target", "timeouts": PATIENT, **options})
+            stack.push_async_callback(client.close)
+            await client.connect()
+            client.use_vocabulary(437)
+            return client
+
+        yield opened
