@@ -43,7 +43,9 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not an error of ours
 class EmbeddedApp:
     """The routes of one server over one model."""
 
-    def __init__(self, loaded: LoadedModel, max_running: int, max_waiting: int) -> None:
+    def __init__(
+        self, loaded: LoadedModel, max_running: int, max_waiting: int, pace: float | None = None
+    ) -> None:
         self.loaded = loaded
         self.batcher = Batcher(
             loaded.model,
@@ -51,6 +53,7 @@ class EmbeddedApp:
             max_running=max_running,
             spare_slots=max(1, max_running // 2),
             max_waiting=max_waiting,
+            pace=pace,
             notify=self._notify,
         )
         self.address = ("", 0)

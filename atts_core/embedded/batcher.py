@@ -46,9 +46,11 @@ class Batcher:
         max_running: int = 32,
         spare_slots: int = 16,
         max_waiting: int = 1024,
+        pace: float | None = None,
         notify: Callable[[list[Job]], None] | None = None,
     ) -> None:
-        """`notify` is called from the batcher's thread, once a step, with the jobs that have got on."""
+        """`pace` holds every stream to so many tokens a second. `notify` is called from the batcher's thread,
+        once a step, with the jobs that have got on."""
         if model.max_rows <= max_running:
             raise ValueError("the model's passes are too small to prefill beside so many running requests")
         self.model = model
@@ -60,6 +62,7 @@ class Batcher:
         self._cache = Cache(model.config, max_running + spare_slots)
         self._slots = Slots(self._cache, self.context)
         self._max_waiting = max_waiting
+        self._step_seconds = 1 / pace if pace else 0.0
         self._notify = notify or (lambda _: None)
         self._changed = threading.Condition()
         self._jobs: dict[str, Job] = {}
@@ -153,6 +156,7 @@ class Batcher:
 
     def _run(self) -> None:
         while self._await_work():
+            began = time.monotonic()
             try:
                 self.step()
             except Exception:
@@ -160,6 +164,9 @@ class Batcher:
                 log.exception("A step of the batch failed; the requests in flight are ended.")
                 self._end_all(Finish("abort", "The server failed while it ran this request.", failed=True))
                 self._slots = Slots(self._cache, self.context)
+            if self._step_seconds:
+                # A step gives every stream one token, so the time between steps is the pace of all.
+                time.sleep(max(0.0, began + self._step_seconds - time.monotonic()))
         self._end_all(Finish("abort", "The server is shutting down."))
 
     def _await_work(self) -> bool:

@@ -31,10 +31,19 @@ class EmbeddedServer:
     that is killed. It is out of reach of the terminal's Ctrl-C: whoever started it decides when it ends.
     """
 
-    def __init__(self, model: str, *, max_running: int = 32, ready_timeout: float = READY_TIMEOUT) -> None:
+    def __init__(
+        self,
+        model: str,
+        *,
+        max_running: int = 32,
+        pace: float | None = None,
+        ready_timeout: float = READY_TIMEOUT,
+    ) -> None:
+        """`pace` holds every stream to so many tokens a second."""
         self.model = model
         self.url = ""
         self._max_running = max_running
+        self._pace = pace
         self._ready_timeout = ready_timeout
         self._process: asyncio.subprocess.Process | None = None
         self._errors: deque[str] = deque(maxlen=_KEPT_LINES)
@@ -73,6 +82,7 @@ class EmbeddedServer:
             "--max-running",
             str(self._max_running),
             "--watch-parent",
+            *(("--pace", str(self._pace)) if self._pace else ()),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -131,11 +141,14 @@ class EmbeddedServers:
         target: str = "target",
         *,
         max_running: int = 32,
+        pace: float | None = None,
         ready_timeout: float = READY_TIMEOUT,
     ) -> None:
-        """`draft` and `target` name a shipped model or a Llama folder."""
-        self.draft = EmbeddedServer(draft, max_running=max_running, ready_timeout=ready_timeout)
-        self.target = EmbeddedServer(target, max_running=max_running, ready_timeout=ready_timeout)
+        """`draft` and `target` name a shipped model or a Llama folder; `pace` as for one server."""
+        self.draft, self.target = (
+            EmbeddedServer(model, max_running=max_running, pace=pace, ready_timeout=ready_timeout)
+            for model in (draft, target)
+        )
 
     @property
     def draft_url(self) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -78,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         help="requests that may wait; more are refused with status 503 (default: %(default)s)",
     )
     parser.add_argument(
+        "--pace",
+        type=_pace,
+        metavar="R",
+        help="hold every stream to R tokens a second, so that an eye can follow (default: no limit)",
+    )
+    parser.add_argument(
         "--watch-parent",
         action="store_true",
         help="stop at once when standard input ends, as it does when the program at its other end dies",
@@ -90,6 +97,16 @@ def _port(text: str) -> int:
     if not 0 <= port < 2**16:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, got {text!r}")
     return port
+
+
+def _pace(text: str) -> float:
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = math.nan
+    if not 0 < pace < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of tokens a second above 0, got {text!r}")
+    return pace
 
 
 def _count(most: int) -> Any:
@@ -110,7 +127,7 @@ def _serve(options: argparse.Namespace) -> int:
 
     with contextlib.closing(listener):
         loaded = load_model(options.model, ROWS_PER_PASS)
-        app = EmbeddedApp(loaded, options.max_running, options.max_queued)
+        app = EmbeddedApp(loaded, options.max_running, options.max_queued, options.pace)
         host, port = listener.getsockname()[:2]
         app.address = (host, port)
         asyncio.run(_run(app, listener, options.watch_parent))

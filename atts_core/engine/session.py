@@ -188,7 +188,7 @@ async def open_session(
             urls = {"draft": given.draft, "target": given.target}
         else:
             say("starting the embedded pair")
-            servers = await stack.enter_async_context(EmbeddedServers())
+            servers = await stack.enter_async_context(EmbeddedServers(pace=pace))
             urls = {"draft": servers.draft_url, "target": servers.target_url}
             processes = {"draft": servers.draft.pid, "target": servers.target.pid}
         say("connecting to the servers")

@@ -400,3 +400,18 @@ def test_metrics_add_up():
     assert values["sglang:num_requests_total" + labels] == "2.0"
     assert values["sglang:inter_token_latency_seconds_count" + labels] == "9.0"
     assert values["sglang:time_to_first_token_seconds_count" + labels] == "2.0"
+
+
+def test_a_pace_waits_after_every_step_and_changes_no_text(monkeypatch):
+    waits = []
+    monkeypatch.setattr("atts_core.embedded.batcher.time.sleep", waits.append)
+    over = threading.Event()
+    batcher = new_batcher(pace=0.001, notify=lambda jobs: jobs[0].progress.finish and over.set())
+    paced = job(PROMPT, max_new_tokens=9, ignore_eos=True)
+    batcher.start()
+    batcher.submit([paced])
+    assert over.wait(60)
+    batcher.stop()
+    assert len(waits) >= 9
+    assert all(990 < wait <= 1000 for wait in waits)
+    assert paced.output_ids == alone(PROMPT, max_new_tokens=9, ignore_eos=True).output_ids
