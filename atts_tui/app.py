@@ -5,12 +5,13 @@ The clock stands still while nothing happens.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
@@ -29,7 +30,7 @@ from atts_tui.themes import DEFAULT_THEME, Themes, find_themes, to_textual
 from atts_tui.view import View
 from atts_tui.widgets.sample_lanes import SampleLanes
 
-SLOW_HZ = 4
+SLOW_HZ = 3
 """How often numbers and charts are drawn: faster than that nobody reads them."""
 
 FROZEN_HZ = 2
@@ -58,9 +59,7 @@ class AttsApp(App[None]):
     AttsApp.-ascii-only .framed { border: ascii $border-blurred; }
     AttsApp.-ascii-only .framed:focus-within { border: ascii $border; }
     AttsApp.-ascii-only .framed.-compact { border: none; border-top: ascii $border-blurred; }
-    AttsApp.-ascii-only SampleLanes, AttsApp.-ascii-only StepText, AttsApp.-ascii-only VerticalScroll {
-        scrollbar-size-vertical: 0;
-    }
+    AttsApp.-ascii-only VerticalScroll { scrollbar-size-vertical: 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -79,6 +78,7 @@ class AttsApp(App[None]):
         self,
         source: Source,
         *,
+        state: RunState | None = None,
         control: Control | None = None,
         theme: str | None = None,
         fps: int = 10,
@@ -87,10 +87,11 @@ class AttsApp(App[None]):
         themes: Themes | None = None,
         export_folder: Path | None = None,
     ) -> None:
-        """`title` says what runs, such as `demo`; pictures go to `export_folder`, else the current one."""
+        """`state` is what the source's events go on from. `title` says what runs, such as `demo`; pictures go
+        to `export_folder`, else the current one."""
         super().__init__()
         self.title = "atts"
-        self.state = RunState()
+        self.state = state if state is not None else RunState()
         self._control = control
         self._fps = fps
         self._ascii = ascii_only
@@ -124,6 +125,12 @@ class AttsApp(App[None]):
             "atts-take-over": theme.warning or theme.primary,
             "atts-title": theme.foreground or theme.primary,
         }
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """No filter where no colour needs one: our own themes name true colours, or the terminal's own."""
+        if self.no_color or self.theme not in self._themes.found:
+            return super().get_line_filters()
+        return ()
 
     def on_mount(self) -> None:
         """Show what already waits, and start the clock."""
@@ -257,17 +264,17 @@ class AttsApp(App[None]):
     def action_text_up(self) -> None:
         """Scroll the text up."""
         if (solve := self._solve()) is not None:
-            solve.text.scroll_page_up(animate=False)
+            solve.text.page(-1)
 
     def action_text_down(self) -> None:
         """Scroll the text down."""
         if (solve := self._solve()) is not None:
-            solve.text.scroll_page_down(animate=False)
+            solve.text.page(1)
 
     def action_text_start(self) -> None:
         """Go to the beginning of the text."""
         if (solve := self._solve()) is not None:
-            solve.text.scroll_home(animate=False)
+            solve.text.move_to(0)
 
     def action_text_end(self) -> None:
         """Go to the end of the text."""

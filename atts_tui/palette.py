@@ -39,6 +39,8 @@ class Glyphs:
     margin: str = "▌"
     margin_discarded: str = "┊"
     cursor: str = "▁"
+    scroll_thumb: str = "┃"
+    scroll_track: str = "│"
     dot_accept: str = "•"
     dot_take_over: str = "◆"
     dot_unverifiable: str = "▲"
@@ -47,11 +49,9 @@ class Glyphs:
     axis_horizontal: str = "─"
     blocks: str = " ▁▂▃▄▅▆▇█"
     separator: str = "·"
-    arrow: str = "→"
     more: str = "…"
     up_down: str = "↑↓"
     left_right: str = "←→"
-    space: str = "␣"
     plain: bool = False
     """Only ASCII may reach the terminal."""
 
@@ -83,11 +83,11 @@ UNICODE_GLYPHS = Glyphs()
 
 ASCII_GLYPHS = Glyphs(
     accept="A", take_over="T", unverifiable="!", draft="d", verify="?", target="t", queued=".", scored="s",
-    open_turn=".", selected=">", right="ok", wrong="no", live="*", paused="=", bar="#", bar_rest=".",
-    threshold="-", tick="|", line="=", margin="|", margin_discarded=":", cursor="_", dot_accept="o",
-    dot_take_over="x", dot_unverifiable="!", axis_vertical="|", axis_corner="+", axis_horizontal="-",
-    blocks=" .:-=+*#@",
-    separator="-", arrow=">", more=".", up_down="up/dn", left_right="<>", space="spc", plain=True,
+    open_turn=".", selected=">", right="ok", wrong="no", live="*", paused="=", bar="#", line="=",
+    bar_rest=".", threshold="-", tick="|", margin="|", margin_discarded=":", cursor="_", scroll_thumb="#",
+    scroll_track="|", dot_accept="o", dot_take_over="x", dot_unverifiable="!", axis_vertical="|",
+    axis_corner="+", axis_horizontal="-", blocks=" .:-=+*#@", separator="-", more=".",
+    up_down="up/dn", left_right="<>", plain=True,
 )  # fmt: skip
 
 

@@ -32,11 +32,13 @@ class SolveScreen(RunScreen):
     SolveScreen > .pane { position: absolute; }
     """
 
+    BLANK = True  # nothing is drawn behind the panes
+
     def __init__(self) -> None:
         super().__init__()
         self.maximised: Pane | None = None
         self._view: View | None = None
-        self._arranged: tuple[int, int, int, int, Pane | None] | None = None
+        self._arranged: tuple[int, int, int, bool, Pane | None] | None = None
         self._arrangement: Arrangement | None = None
         self._panes: dict[Pane, Widget] = {
             "status": StatusBar(id="status"),
@@ -83,18 +85,17 @@ class SolveScreen(RunScreen):
                 widget.sync(view)
 
     def _arrange(self, view: View) -> Arrangement:
-        samples = len(view.problem.samples) if view.problem is not None else 16
-        room = self.size.width - QUESTION_MARGIN
-        lines = 2
-        if view.problem is not None and room > 0:
-            compact = is_compact(self.size.width, self.size.height)
-            lines = len(wrap(question_text(view.problem, compact=compact), room))
-        wanted = (self.size.width, self.size.height, samples, lines, self.maximised)
+        width, height = self.size
+        problem = view.problem
+        wanted = (width, height, view.problem_index, problem is None, self.maximised)
         if wanted == self._arranged and self._arrangement is not None:
             return self._arrangement
         self._arranged = wanted
-        self._arrangement = arrangement = arrange(*wanted)
-        width, height = self.size
+        samples, lines, room = 16, 2, width - QUESTION_MARGIN
+        if problem is not None and room > 0:
+            samples = len(problem.samples)
+            lines = len(wrap(question_text(problem, compact=is_compact(width, height)), room))
+        self._arrangement = arrangement = arrange(width, height, samples, lines, self.maximised)
         self._plain.display = arrangement.plain
         self._plain.styles.width, self._plain.styles.height = width, height
         for pane, widget in self._panes.items():

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -27,7 +28,12 @@ def _over(base: Style, style: Style) -> Style:
 def strip_of(row: Row, width: int, base: Style, glyphs: Glyphs) -> Strip:
     """A strip of exactly `width` cells over the base style, which gives the background."""
     segments = [Segment(glyphs.safe(text), _over(base, style)) for text, style in row if text]
-    return Strip(segments).adjust_cell_length(width, base)
+    length = sum([cell_len(segment.text) for segment in segments])
+    if length > width:
+        return Strip(segments, length).adjust_cell_length(width, base)
+    if length < width:
+        segments.append(Segment(" " * (width - length), base))
+    return Strip(segments, width)
 
 
 def paragraph(text: str, width: int, style: Style) -> list[Row]:

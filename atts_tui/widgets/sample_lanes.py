@@ -7,9 +7,8 @@ from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from atts_core.state import SampleState, Turn
@@ -18,6 +17,7 @@ from atts_tui.palette import Glyphs
 from atts_tui.text import clean_line, pad, shorten
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, paragraph, runs, strip_of
+from atts_tui.widgets.scroll_rows import ScrollRows
 
 P_BAR = 10
 """Cells of the bar that shows the last p against alpha, in a wide terminal."""
@@ -69,7 +69,7 @@ class LaneHeader(Rows):
     def build(self, view: View, size: Size) -> list[Row]:
         """One line."""
         width = size.width
-        cut = columns(width, _turns(view))
+        cut = columns(width - 1, _turns(view))
         muted = view.palette.muted
         turns = shorten("who wrote each turn", cut.turns * cut.turn)
         if cut.turns * cut.turn < 19:
@@ -127,16 +127,8 @@ def legend(view: View, width: int) -> Row:
     return tuple(parts)
 
 
-class SampleLanes(ScrollView):
+class SampleLanes(ScrollRows):
     """The rows; scrolls beyond its height. A row is made again only when its sample was touched."""
-
-    DEFAULT_CSS = """
-    SampleLanes {
-        background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1;
-        scrollbar-gutter: stable;
-    }
-    """
-    can_focus = True
 
     class Picked(Message):
         """The person pointed at a row."""
@@ -147,37 +139,40 @@ class SampleLanes(ScrollView):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.view: View | None = None
         self._keys: list[tuple[object, ...] | None] = []
         """What each row shows; token counts, which grow each frame, are drawn only in unhurried ones."""
         self._order: list[int] = []
+        self._before: list[Row] = []
+        """What is said while there is no sample."""
         self._strips: dict[int, Strip] = {}
         self._frame: Hashable = None
         self._selected: Hashable = None
-        self._base: Style | None = None
+
+    def row_count(self) -> int:
+        """One row a sample."""
+        return len(self._order) or len(self._before)
 
     def sync(self, view: View) -> None:
         """Draw again what was touched since the last call."""
         self.view = view
         problem = view.problem
         samples = problem.samples if problem is not None else []
-        order = view.order()
-        waiting = (view.state.run is None, view.notice, view.state.seq) if not order else None
+        self._order = order = view.order()
+        self._before = _before_the_first(view, self.row_width) if not order else []
         frame = (
             view.problem_index,
-            self.size.width,
+            self.size,
             len(order),
             id(view.palette),
             view.glyphs.plain,
-            waiting,
+            len(self._before),
         )
-        if frame != self._frame:
+        if frame != self._frame or not order:
             self._frame = frame
             self._keys = [None] * len(order)
             self._strips.clear()
-            self.virtual_size = Size(self.size.width, len(order))
+            self.move_to(self.top)
             self.refresh()
-        self._order = order
         dirty: list[int] = []
         for row, index in enumerate(order):
             sample, old = samples[index], self._keys[row]
@@ -188,44 +183,32 @@ class SampleLanes(ScrollView):
                 if self._strips.pop(row, None) is not None:
                     dirty.append(row)
         for start, count in runs(dirty):
-            self.refresh_lines(start, count)
+            self.refresh_rows(start, count)
         selected = (view.problem_index, view.sample_index, view.sort)
-        if selected != self._selected and order:
+        if selected != self._selected and view.sample_index in order:
             self._selected = selected
-            self._show_selected(view.sample_index)
+            self.show_row(order.index(view.sample_index))
 
-    def _show_selected(self, sample: int) -> None:
-        """Scroll so that the selected row can be seen."""
-        if sample in self._order:
-            self.scroll_to_region(Region(0, self._order.index(sample), 1, 1), animate=False, force=True)
-
-    def render_line(self, y: int) -> Strip:
-        """One row of the terminal."""
-        width = self.size.width
-        row = self.scroll_offset.y + y
+    def row_strip(self, row: int, width: int) -> Strip:
+        """The lane of a sample."""
         view = self.view
-        if self._base is None:
-            self._base = self.rich_style
-        if view is None or row >= len(self._order) or view.problem is None:
-            if view is not None and not self._order:
-                rows = _before_the_first(view, width)
-                if y < len(rows):
-                    return strip_of(rows[y], width, self._base, view.glyphs)
-            return Strip.blank(width, self._base)
+        assert view is not None  # noqa: S101  # without a view there are no rows
+        problem = view.problem
+        if not self._order or problem is None:
+            return strip_of(self._before[row], width, self.base, view.glyphs)
         strip = self._strips.get(row)
         if strip is None:
             index = self._order[row]
             chosen = index == view.sample_index
-            sample = view.problem.samples[index]
-            base = self._base + view.palette.selected if chosen else self._base
-            strip = strip_of(lane(view, sample, width, chosen=chosen), width, base, view.glyphs)
+            base = self.base + view.palette.selected if chosen else self.base
+            parts = lane(view, problem.samples[index], self.row_width, chosen=chosen)
+            strip = strip_of(parts, width, base, view.glyphs)
             self._strips[row] = strip
         return strip
 
     def notify_style_update(self) -> None:
         """Colours changed: forget what was made of them."""
         super().notify_style_update()
-        self._base = None
         self._strips.clear()
 
     def on_resize(self, _: events.Resize) -> None:
@@ -235,7 +218,7 @@ class SampleLanes(ScrollView):
 
     def on_click(self, event: events.Click) -> None:
         """A click selects."""
-        row = self.scroll_offset.y + event.y
+        row = self.top + event.y
         if 0 <= row < len(self._order):
             self.post_message(self.Picked(self._order[row]))
 
@@ -357,7 +340,10 @@ def turn_cells(view: View, sample: SampleState, cut: Columns) -> list[Part]:
         glyph, style = turn_cell(view, sample, turn, last=index == len(sample.turns) - 1)
         if first and index == first:
             glyph, style = glyphs.more, palette.muted
-        parts.append((glyph + gap, style))
+        if parts and parts[-1][1] is style:
+            parts[-1] = (parts[-1][0] + glyph + gap, style)
+        else:
+            parts.append((glyph + gap, style))
     rest = cut.turns - len(sample.turns) + first
     open_turns = glyphs.open_turn if sample.end is None else " "
     parts.append(((open_turns + gap) * rest + " ", palette.faint))

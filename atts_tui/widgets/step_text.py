@@ -2,14 +2,15 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.style import Style
 from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.geometry import Size
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from atts_core.events import VerdictReached
@@ -18,6 +19,7 @@ from atts_tui import words
 from atts_tui.text import boxed_spans, clean, clean_line, shorten, wrap
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, paragraph, strip_of
+from atts_tui.widgets.scroll_rows import ScrollRows
 
 MARGIN = 13
 """Cells left of the text: turn, who wrote it, and a bar in the colour of the model."""
@@ -36,74 +38,58 @@ class Block:
     rows: list[Row] = field(default_factory=list)
 
 
-class StepText(ScrollView):
-    """Scrollable; follows the end of the text only while it is at the end."""
+class StepText(ScrollRows):
+    """The steps, one after the other; follows the end of the text only while the end is in sight."""
 
-    DEFAULT_CSS = """
-    StepText {
-        background: $background; color: $foreground; overflow-x: hidden; scrollbar-size-vertical: 1;
-        scrollbar-gutter: stable;
-    }
-    """
-    can_focus = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "up", show=False),
+        Binding("down", "move(1)", "down", show=False),
+    ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.view: View | None = None
-        self.at_end = True
-        """Whether the end of the text is in sight, and is kept there while the text grows."""
         self._blocks: list[Block] = []
         self._rows: list[Row] = []
-        self._frame: Hashable = None
+        self._frame: tuple[object, ...] = ()
         self._touched = -1
-        self._base: Style | None = None
+
+    def row_count(self) -> int:
+        """Lines of the wrapped text."""
+        return len(self._rows)
 
     def sync(self, view: View) -> None:
         """Make the blocks again that changed, and show the end if it was in sight."""
         self.view = view
-        frame = (view.problem_index, view.sample_index, self.size.width, id(view.palette), view.glyphs.plain)
         sample = view.sample
         touched = sample.touched if sample is not None else 0
+        frame = (view.problem_index, view.sample_index, self.size, id(view.palette), view.glyphs.plain)
         if frame == self._frame and touched == self._touched:
             return
+        follows = self.at_end or frame[:2] != self._frame[:2]
         if frame != self._frame:
-            self.at_end = self.at_end or self._frame is None or frame[:2] != self._frame[:2]  # type: ignore[index]
             self._blocks.clear()
         self._frame, self._touched = frame, touched
+        before = len(self._rows)
         first = self._rebuild(view, sample)
-        height = len(self._rows)
-        if height != self.virtual_size.height or self.virtual_size.width != self.size.width:
-            self.virtual_size = Size(self.size.width, height)
-            if self.at_end:
-                self.show_end()
-            self.refresh()
-        else:
-            self.refresh_lines(first, max(height - first, 1))
+        count = max(len(self._rows), before)
+        self.refresh_rows(first, count - first)
+        if follows:
+            self.show_end()
+        elif count != before:
+            self.refresh()  # the bar
 
-    def show_end(self) -> None:
-        """Go to the end, and stay there as the text grows."""
-        self.at_end = True
-        self.scroll_to(y=max(self.virtual_size.height - self.size.height, 0), animate=False, force=True)
+    def row_strip(self, row: int, width: int) -> Strip:
+        """One line of text."""
+        assert self.view is not None  # noqa: S101  # without a view there are no rows
+        return strip_of(self._rows[row], width, self.base, self.view.glyphs)
 
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Remember whether the end is in sight."""
-        super().watch_scroll_y(old_value, new_value)
-        self.at_end = round(new_value) >= self.virtual_size.height - self.size.height
+    def action_move(self, rows: int) -> None:
+        """Scroll by rows."""
+        self.move_to(self.top + rows)
 
-    def render_line(self, y: int) -> Strip:
-        """One row of the terminal."""
-        if self._base is None:
-            self._base = self.rich_style
-        width = self.size.width
-        row = self.scroll_offset.y + y
-        if self.view is None or row >= len(self._rows):
-            return Strip.blank(width, self._base)
-        return strip_of(self._rows[row], width, self._base, self.view.glyphs)
-
-    def notify_style_update(self) -> None:
-        """Colours changed: forget what was made of them."""
-        super().notify_style_update()
-        self._base = None
+    def page(self, pages: int) -> None:
+        """Scroll by what is in sight, less one row to keep the thread."""
+        self.move_to(self.top + pages * max(self.size.height - 1, 1))
 
     def on_resize(self, _: events.Resize) -> None:
         """Wrap for the new width."""
@@ -120,10 +106,10 @@ class StepText(ScrollView):
         del self._blocks[kept:], self._rows[first:]
         for key, step, verdict in wanted[kept:]:
             if step is not None:
-                rows = step_rows(view, step, verdict, self.size.width)
+                rows = step_rows(view, step, verdict, self.row_width)
             else:
                 assert sample is not None  # noqa: S101  # _outline makes an end only of a sample
-                rows = end_rows(view, sample, self.size.width)
+                rows = end_rows(view, sample, self.row_width)
             self._blocks.append(Block(key, rows))
             self._rows.extend(rows)
         if not self._rows:
