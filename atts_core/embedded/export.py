@@ -30,6 +30,9 @@ def export(folder: Path, dtype: Dtype, models: Path = MODELS) -> list[Path]:
     for path in created:
         if path.exists():
             raise SettingsError(f"{path} exists already: name another folder, or remove it first.")
+    for name in _NAMES:
+        if not (models / name / "model.safetensors").is_file():
+            raise SettingsError(f"The embedded models are missing from {models}: install atts again.")
     try:
         for name, path in zip(_NAMES, created, strict=True):
             shutil.copytree(models / name, path)
@@ -38,8 +41,6 @@ def export(folder: Path, dtype: Dtype, models: Path = MODELS) -> list[Path]:
                 write_weights(path, load_file(path / "model.safetensors"), dtype)
                 config["torch_dtype"] = dtype
                 (path / "config.json").write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=1))
-    except FileNotFoundError as error:
-        raise SettingsError(f"The embedded models are incomplete ({error}): install atts again.") from error
     except (OSError, shutil.Error) as error:
         raise SettingsError(f"The embedded models could not be written to {folder}: {error}.") from error
     return created

@@ -59,7 +59,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_missing_models_are_named(tmp_path):
-    with pytest.raises(SettingsError, match="incomplete"):
+    with pytest.raises(SettingsError, match="are missing"):
         export(tmp_path / "pair", "float32", models=tmp_path / "nothing")
 
 
