@@ -122,6 +122,12 @@ class RunFile:
             return None
         return bytes(row[0]) if row is not None and isinstance(row[0], bytes) else None
 
+    def all_kept(self) -> Iterator[tuple[str, bytes]]:
+        """Every file that was stored with the run, by its name."""
+        for name, body in self._select("name, body FROM kept", ()):
+            if isinstance(name, str) and isinstance(body, bytes):
+                yield name, body
+
     def last(self) -> Place:
         """The last event written by now, `BEGINNING` where there is none."""
         return self._place("ordinal <= ? ORDER BY ordinal DESC", self._whole or 2**62)

@@ -7,19 +7,18 @@ from atts_core.state import RunState
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in numbers. Counts are of the events written; None where nothing is known yet."""
+    """A run in numbers. Accuracy is over finished problems with a gold answer and no failed sample."""
 
     events: int = 0
     seconds: float = 0.0
     """The run's own time: a run that was stopped and went on does not count the pause."""
     started_at: float | None = None
     """Seconds since the epoch."""
-    command: str = ""
     strategy: str = ""
     draft: str = ""
     target: str = ""
-    calibration: str = ""
-    """Mode, and rule where it is not ours."""
+    mode: str = ""
+    rule: str = ""
     nominal: float | None = None
     seed: int | None = None
     end: ev.RunEnd | None = None
@@ -45,7 +44,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def accuracy(self) -> float | None:
-        """Share of graded samples that are correct."""
+        """Share of the graded samples that are right."""
         return self.samples_correct / self.samples_graded if self.samples_graded else None
 
     @property
@@ -68,32 +67,33 @@ class Tally:
     """Counts what RunState does not: correct samples and problems. `summary` joins both."""
 
     def __init__(self) -> None:
-        self._samples: dict[tuple[int, int], bool | None] = {}
-        self._problems: dict[int, bool | None] = {}
-        self._passed: dict[int, int] = {}
-        self._graded = self._correct = 0
+        self._graded: dict[int, dict[int, bool]] = {}
+        """By problem, the samples that were found right or wrong."""
+        self._votes: dict[int, bool | None] = {}
+        """By finished problem, whether its vote is right."""
 
     @classmethod
     def of(cls, state: RunState) -> "Tally":
         """The tally of a run as far as a state tells it."""
         tally = cls()
         for problem in state.problems:
-            for sample in problem.samples:
-                if sample.end is not None:
-                    tally._sample(problem.index, sample.index, sample.correct)
+            tally._graded[problem.index] = {
+                sample.index: sample.correct for sample in problem.samples if sample.correct is not None
+            }
             if problem.finished:
-                tally._problems[problem.index] = problem.correct
+                tally._votes[problem.index] = problem.correct
         return tally
 
     def fold(self, event: ev.AnyEvent) -> None:
         """Take one event."""
         if type(event) is ev.SampleFinished:
-            self._sample(event.problem, event.sample, event.correct)
+            if event.correct is not None:
+                self._graded.setdefault(event.problem, {})[event.sample] = event.correct
         elif type(event) is ev.SampleStarted:
-            self._sample(event.problem, event.sample, None)
-            self._problems.pop(event.problem, None)
+            self._graded.get(event.problem, {}).pop(event.sample, None)
+            self._votes.pop(event.problem, None)
         elif type(event) is ev.ProblemFinished:
-            self._problems[event.problem] = event.correct
+            self._votes[event.problem] = event.correct
 
     def summary(self, state: RunState, events: int) -> Summary:
         """The run in numbers, after `events` events that folded to `state`."""
@@ -103,17 +103,21 @@ class Tally:
             card = run.calibration
             known = {
                 "started_at": run.started_at,
-                "command": run.command,
                 "strategy": run.strategy,
                 "draft": run.models[0].name,
                 "target": run.models[1].name,
                 "seed": run.seed,
                 "nominal": card.nominal if card else None,
-                "calibration": (card.mode + (" (reference)" if card.rule == "reference" else ""))
-                if card
-                else "",
+                "mode": card.mode if card else "",
+                "rule": card.rule if card else "",
             }
-        graded = [index for index, correct in self._problems.items() if correct is not None]
+        # A failed sample makes its problem unknown, as in the result of a run.
+        graded = [
+            index
+            for index, correct in self._votes.items()
+            if correct is not None and len(self._graded.get(index, ())) == len(state.problems[index].samples)
+        ]
+        right = [sum(self._graded.get(index, {}).values()) for index in graded]
         return Summary(
             events=events,
             seconds=state.now,
@@ -121,15 +125,15 @@ class Tally:
             message=state.finished.message if state.finished else "",
             paused=state.paused,
             problems=len(state.problems),
-            problems_finished=len(self._problems),
+            problems_finished=len(self._votes),
             problems_graded=len(graded),
-            problems_correct=sum(self._problems[index] is True for index in graded),
-            problems_passed=sum(self._passed.get(index, 0) > 0 for index in graded),
+            problems_correct=sum(self._votes[index] is True for index in graded),
+            problems_passed=sum(count > 0 for count in right),
             samples=state.samples_total,
             samples_ended=state.samples_ended,
             samples_failed=state.samples_failed,
-            samples_graded=self._graded,
-            samples_correct=self._correct,
+            samples_graded=sum(len(self._graded.get(index, ())) for index in graded),
+            samples_correct=sum(right),
             decisions=state.overall.decisions,
             taken_over=state.overall.taken_over,
             draft_tokens=state.draft_tokens,
@@ -138,12 +142,7 @@ class Tally:
             **known,  # type: ignore[arg-type]  # each is of its field's type
         )
 
-    def _sample(self, problem: int, sample: int, correct: bool | None) -> None:
-        before = self._samples.pop((problem, sample), None)
-        for was, change in ((before, -1), (correct, 1)):
-            if was is not None:
-                self._graded += change
-                self._correct += change * was
-                self._passed[problem] = self._passed.get(problem, 0) + change * was
-        if correct is not None:
-            self._samples[problem, sample] = correct
+
+def summarise(state: RunState, events: int) -> Summary:
+    """The numbers of a run from its whole state."""
+    return Tally.of(state).summary(state, events)
