@@ -102,7 +102,8 @@ class Engine:
                 made = self.decider.decide(f"p{done.problem}", turn, ppl)
                 group = [ev.VerdictReached(
                     **here, verdict=made.verdict, ppl=ppl, p=made.p, alpha=made.alpha,
-                    threshold=made.threshold, mode=made.mode, rule=made.rule, size=made.size, tokens=4, seconds=0.1,
+                    threshold=made.threshold, mode=made.mode, rule=made.rule, size=made.size, tokens=4,
+                    seconds=0.1,
                 )]  # fmt: skip
                 stage = "target" if made.takes_over else "turn"
             if stage == "target":
