@@ -178,7 +178,7 @@ class AttsApp(App[None]):
 
     def _show(self, *, slow: bool) -> None:
         """Show the screen the view; one that lies under a page is shown it when the page closes."""
-        screen = self.screen
+        screen = self.screen if self._clock is not None else None
         if isinstance(screen, RunScreen):
             self.view.unhurried = slow
             screen.sync(self.view)

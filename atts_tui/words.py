@@ -117,7 +117,7 @@ def leader_words(problem: ProblemState) -> str:
         return said + (f" (tied with {len(first) - 1} more)" if problem.tied and len(first) > 1 else "")
     if len(first) > 1:
         return f"tied: {len(first)} answers with {votes_word(most)} each"
-    return f"leads: {first[0]} with {votes_word(most)}"
+    return f"leads: {first[0]} with {votes_word(most)} so far"
 
 
 def votes_word(count: int) -> str:

@@ -19,7 +19,8 @@ class KeyBar(Rows):
 
     def key(self, view: View) -> Hashable:
         """Changes with what the keys would do now."""
-        return (view.frozen, view.state.paused, view.follow, len(view.state.problems) > 1)
+        state = view.state
+        return (view.frozen, state.paused, view.follow, len(state.problems) > 1, state.finished is None)
 
     def build(self, view: View, size: Size) -> list[Row]:
         """The least important keys are left out first."""
@@ -52,8 +53,10 @@ class KeyBar(Rows):
             "pause": "resume run" if view.state.paused else "pause run",
             "follow": "stop following" if view.follow else "follow",
         }
+        over = {"pause", "follow", "freeze"} if view.state.finished is not None and not view.frozen else ()
         entries += [
             (action.shown, words.get(action.id, action.label), action.call, action.footer)
             for action in footer_actions()
+            if action.id not in over
         ]
         return entries

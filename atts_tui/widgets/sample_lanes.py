@@ -155,6 +155,8 @@ class SampleLanes(ScrollRows):
     def sync(self, view: View) -> None:
         """Draw again what was touched since the last call."""
         self.view = view
+        if not self.size:
+            return
         problem = view.problem
         samples = problem.samples if problem is not None else []
         self._order = order = view.order()
@@ -244,19 +246,18 @@ class LanesPane(Vertical):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._titled = ""
+        self._header, self._lanes, self._legend = LaneHeader(), SampleLanes(id="lanes-rows"), Legend()
 
     def compose(self) -> ComposeResult:
         """Three widgets, however many samples there are."""
-        yield LaneHeader()
-        yield SampleLanes(id="lanes-rows")
-        yield Legend()
+        yield from (self._header, self._lanes, self._legend)
 
     def sync(self, view: View) -> None:
         """Show the view."""
         self._retitle(view)
-        self.query_one(LaneHeader).sync(view)
-        self.query_one(SampleLanes).sync(view)
-        self.query_one(Legend).sync(view)
+        self._header.sync(view)
+        self._lanes.sync(view)
+        self._legend.sync(view)
 
     def _retitle(self, view: View) -> None:
         title = "Samples"

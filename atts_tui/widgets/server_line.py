@@ -54,7 +54,7 @@ class ServerLine(Rows):
         if server.lost:
             return ((f"{glyphs.lost} {role} lost", palette.error),)
         parts: list[Part] = [(f"{glyphs.live} {role}", own)]
-        if card is not None and long:
+        if card is not None and long and card.name != role:
             parts.append((f" {shorten(clean_line(card.name), 26)}", palette.text))
         reading = server.reading
         if reading is None or server.read_at is None:

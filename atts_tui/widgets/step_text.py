@@ -60,6 +60,8 @@ class StepText(ScrollRows):
     def sync(self, view: View) -> None:
         """Make the blocks again that changed, and show the end if it was in sight."""
         self.view = view
+        if not self.size:
+            return
         sample = view.sample
         touched = sample.touched if sample is not None else 0
         frame = (view.problem_index, view.sample_index, self.size, id(view.palette), view.glyphs.plain)
@@ -275,10 +277,13 @@ class TextPane(Vertical):
     TextPane.-compact:focus-within { border-top: solid $border; }
     """
 
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._text, self._verdict = StepText(id="text-rows"), VerdictLine()
+
     def compose(self) -> ComposeResult:
         """Two widgets, however long the text is."""
-        yield StepText(id="text-rows")
-        yield VerdictLine()
+        yield from (self._text, self._verdict)
 
     def sync(self, view: View) -> None:
         """Show the view."""
@@ -292,5 +297,5 @@ class TextPane(Vertical):
             title += ", following the newest take-over"
         if self.border_title != title:
             self.border_title = title
-        self.query_one(StepText).sync(view)
-        self.query_one(VerdictLine).sync(view)
+        self._text.sync(view)
+        self._verdict.sync(view)

@@ -53,9 +53,14 @@ class VotePanel(Rows):
         return rows + [blank] * (bars - len(rows)) + [sentence]
 
     def _title(self, problem: ProblemState | None) -> None:
-        title = "Vote" if problem is None else f"Vote of {len(problem.samples)} samples"
-        if problem is not None and problem.gold is not None and self.has_class("-compact"):
-            title = f"Vote (right: {escape(shorten(clean_line(problem.gold), 14))})"
+        title = "Vote"
+        if problem is not None:
+            count = len(problem.samples)
+            title = f"Vote, {problem.ended} of {count} ended"
+            if problem.gold is not None and self.has_class("-compact"):
+                title = (
+                    f"Vote {problem.ended}/{count} (right: {escape(shorten(clean_line(problem.gold), 12))})"
+                )
         if self.border_title != title:
             self.border_title = title
 
@@ -97,8 +102,7 @@ class VotePanel(Rows):
         palette, glyphs = view.palette, view.glyphs
         said = clean_line(words.leader_words(problem))
         if not problem.finished:
-            count = f"  {problem.ended}/{len(problem.samples)} ended" if problem.tally else ""
-            return ((shorten(said, width - len(count)), palette.muted), (count, palette.muted))
+            return ((shorten(said, width), palette.muted),)
         style = {True: palette.right, False: palette.wrong, None: palette.strong}[problem.correct]
         mark = {True: f" {glyphs.right} right", False: f" {glyphs.wrong} wrong", None: ""}[problem.correct]
         return ((shorten(said, width - len(mark)), style), (mark, style))
