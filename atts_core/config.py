@@ -27,6 +27,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     draft: str | None = None
     target: str | None = None
+    draft_tokenizer: str | None = None
+    target_tokenizer: str | None = None
     samples: int | None = None
     turns: int | None = None
     draft_tokens: int | None = None

@@ -54,6 +54,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from atts_tui.commands.audit import run_audit  # noqa: PLC0415
 
         return run_audit(arguments)
+    if arguments.command == "runs":
+        from atts_tui.commands.manage import manage  # noqa: PLC0415
+
+        return manage(arguments)
     if arguments.command == "check":
         from atts_tui.commands.check import check  # noqa: PLC0415
 
@@ -140,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(calibrate)
     _resume_options(calibrate)
 
+    _runs_commands(commands)
+
     audit = _command(
         commands,
         "audit",
@@ -151,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "run",
         metavar="RUN",
-        help="events of ours (.jsonl), or results of the authors' programs (folder, .jsonl[.gz])",
+        help="a run of ours, its events (.jsonl), or results of the authors' programs (folder, .jsonl[.gz])",
     )
     audit.add_argument("--samples", type=int, metavar="M", help="samples a problem of the authors' results")
     audit.add_argument(
@@ -178,6 +184,63 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _runs_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    runs = commands.add_parser(
+        "runs",
+        help="list, show, compare, remove, export and import runs",
+        description="Run files: every solve, demo, eval and calibrate writes one. A run is named by its "
+        "identity, the unique beginning of it, or a path.",
+        epilog="examples:\n  atts runs\n  atts runs list --filter status=done --sort accuracy\n"
+        "  atts runs show\n"
+        "  atts runs compare 20261120-10 20261120-11\n  atts runs export RUN --format reference -o folder\n"
+        "  atts runs import results.jsonl.gz --gold gold.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    runs.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
+    runs.set_defaults(filter=None, sort=None, reverse=False, json=False)
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions (default: list)")
+    listed = actions.add_parser("list", help="all runs, newest first")
+    listed.add_argument(
+        "--filter", action="append", metavar="FIELD=TEXT", help="or a text found in any field"
+    )
+    listed.add_argument("--sort", metavar="FIELD", help="such as accuracy, takeover, duration, size")
+    listed.add_argument("--reverse", action="store_true", help="the other way round")
+    shown = actions.add_parser("show", help="one run")
+    shown.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    compared = actions.add_parser("compare", help="two or more runs side by side")
+    compared.add_argument("runs", nargs="+", metavar="RUN")
+    for parser in (listed, shown, compared):
+        parser.add_argument("--json", action="store_true", help="JSON on stdout")
+    removed = actions.add_parser("remove", help="delete runs; asks first")
+    removed.add_argument("runs", nargs="+", metavar="RUN")
+    removed.add_argument("--yes", action="store_true", help="do not ask")
+    exported = actions.add_parser("export", help="write a run for other programs")
+    exported.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    exported.add_argument(
+        "--format",
+        choices=("jsonl", "csv-samples", "csv-verdicts", "reference"),
+        default="jsonl",
+        help="events as JSON lines (default), tables, or the authors' folder of problem_XXXX.json",
+    )
+    exported.add_argument(
+        "-o", "--output", required=True, metavar="PATH", help="file, or folder for reference"
+    )
+    exported.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    imported = actions.add_parser(
+        "import", help="make run files of events, run files or the authors' results"
+    )
+    imported.add_argument("sources", nargs="+", metavar="SOURCE")
+    imported.add_argument(
+        "--samples", type=int, metavar="M", help="samples a problem of the authors' results"
+    )
+    imported.add_argument(
+        "--gold", metavar="FILE", help="right answers: a JSON object from problem to answer"
+    )
+    imported.add_argument("--dataset", metavar="NAME", help="their data set")
+    imported.add_argument("--draft-name", metavar="NAME", help="their draft model")
+    imported.add_argument("--target-name", metavar="NAME", help="their target model")
+
+
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str, examples: str
 ) -> argparse.ArgumentParser:
@@ -195,6 +258,12 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
     servers = parser.add_argument_group("servers (none given: the embedded pair)")
     servers.add_argument("--draft", metavar="URL", help="SGLang server of the draft model")
     servers.add_argument("--target", metavar="URL", help="SGLang server of the target model")
+    for role in ("draft", "target"):
+        servers.add_argument(
+            f"--{role}-tokenizer",
+            metavar="PATH",
+            help=f"folder or hub name of the {role}'s tokenizer, where the server's own path is not on this machine",
+        )
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:

@@ -39,7 +39,7 @@ class LoadedModel:
 
 
 def find_folder(model: str) -> tuple[Path, str]:
-    """The folder of a model and the name it is served under: `draft`, `target`, or a path to a Llama folder."""
+    """The folder of a model and the name it is served under: `draft`, `target`, or a path to a folder."""
     if model in SHIPPED:
         return Path(__file__).parent / "models" / model, model
     folder = Path(model).expanduser().resolve()

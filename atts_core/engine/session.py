@@ -199,7 +199,8 @@ async def open_session(
             client = SGLangClient(urls[role], role=role, connections=most, api_key=key)
             stack.push_async_callback(client.close)
             info = await client.connect()
-            tokenizer = load_tokenizer(info.tokenizer_path)
+            named = given.draft_tokenizer if role == "draft" else given.target_tokenizer
+            tokenizer = load_tokenizer(named or info.tokenizer_path)
             client.use_vocabulary(tokenizer.vocab_size)
             sides[role] = Side(role, client, client.info, tokenizer, Limiter(most))
         profile = EMBEDDED if all(_is_embedded(side.tokenizer) for side in sides.values()) else SERVERS

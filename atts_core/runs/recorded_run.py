@@ -1,5 +1,6 @@
 """A run of ours as the decisions and chains that an audit judges again."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import msgspec
 from atts_core import events as ev
 from atts_core.conformal.records import RecordedChain, RecordedRun, RecordedStep
 from atts_core.errors import SettingsError
+from atts_core.runs.file import RunFile
 
 
 def recorded_run(stamps: Iterable[ev.Stamped]) -> tuple[RecordedRun, dict[str, str]]:
@@ -73,6 +75,16 @@ def load_events(path: Path) -> list[ev.Stamped]:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
     return stamps
+
+
+def events_of_run(path: Path) -> list[ev.Stamped]:
+    """The events of a run file, as far as it can be read.
+
+    Raises:
+        SettingsError: it is no run file.
+    """
+    with contextlib.closing(RunFile.open(path)) as file:
+        return [stamped for stamps in file.events() for stamped in stamps]
 
 
 def begins_with_an_event(path: Path) -> bool:

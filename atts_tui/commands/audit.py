@@ -16,22 +16,18 @@ from atts_core.conformal.signal import Signal
 from atts_core.engine.votes import vote
 from atts_core.errors import SettingsError
 from atts_core.problems.grading import grade
-from atts_core.runs.recorded_run import begins_with_an_event, load_events, recorded_run
+from atts_core.runs.folder import SUFFIX, find_run, runs_folder
+from atts_core.runs.recorded_run import begins_with_an_event, events_of_run, load_events, recorded_run
+from atts_tui.commands.gold import read_gold
 
 SHOWN_TURNS = 40
 
 
-class _Gold(msgspec.Struct):
-    """An entry of a gold file that says more than the answer."""
-
-    gold: str
-
-
 def run_audit(arguments: argparse.Namespace) -> int:
     """The whole command."""
-    run, gold = _load(Path(arguments.run), arguments.samples)
+    run, gold = _load(arguments.run, arguments.samples)
     if arguments.gold is not None:
-        gold = _gold(Path(arguments.gold))
+        gold = read_gold(Path(arguments.gold))
     correct, judged_by = _correct(run, gold)
     calibration = None if arguments.calibration is None else load_calibration(Path(arguments.calibration))
     settings = _settings(arguments, calibration, run.samples)
@@ -61,22 +57,14 @@ def run_audit(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(path: Path, samples: int | None) -> tuple[RecordedRun, dict[str, str]]:
-    if begins_with_an_event(path):
-        return recorded_run(load_events(path))
-    return load_authors_run(path, samples), {}
-
-
-def _gold(path: Path) -> dict[str, str]:
-    try:
-        entries = msgspec.json.decode(path.read_bytes(), type=dict[str, str | _Gold])
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
-    except msgspec.MsgspecError as error:
-        raise SettingsError(
-            f"{path} is no gold file, which maps problems to answers in JSON: {error}."
-        ) from None
-    return {problem: entry if isinstance(entry, str) else entry.gold for problem, entry in entries.items()}
+def _load(name: str, samples: int | None) -> tuple[RecordedRun, dict[str, str]]:
+    """A run of ours by name or file, its exported events, or results of the authors' programs."""
+    path = Path(name)
+    if path.is_dir() or (path.is_file() and path.suffix != SUFFIX):
+        if begins_with_an_event(path):
+            return recorded_run(load_events(path))
+        return load_authors_run(path, samples), {}
+    return recorded_run(events_of_run(find_run(name, runs_folder())))
 
 
 def _correct(run: RecordedRun, gold: dict[str, str]) -> tuple[Correct, str]:

@@ -406,7 +406,9 @@ def test_a_pace_waits_after_every_step_and_changes_no_text(monkeypatch):
     waits = []
     monkeypatch.setattr("atts_core.embedded.batcher.time.sleep", waits.append)
     over = threading.Event()
-    batcher = new_batcher(pace=0.001, notify=lambda jobs: jobs[0].progress.finish and over.set())
+    batcher = new_batcher(
+        pace=0.001, notify=lambda jobs: any(each.progress.finish for each in jobs) and over.set()
+    )
     paced = job(PROMPT, max_new_tokens=9, ignore_eos=True)
     batcher.start()
     batcher.submit([paced])

@@ -1,0 +1,198 @@
+"""`atts runs`: list, show, compare, remove, export and import run files."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atts_core.errors import SettingsError
+from atts_core.runs.export import export
+from atts_core.runs.folder import find_run, runs_folder
+from atts_core.runs.imports import import_run
+from atts_core.runs.manage import compare, info_of, list_runs, remove
+from atts_core.runs.reader import RunReader
+from atts_tui.commands.gold import read_gold
+from atts_tui.frontends.result import as_json, as_text
+
+STATUS_STYLE = {
+    "running": "bold",
+    "failed": "red",
+    "unreadable": "red",
+    "gone": "yellow",
+    "stalled": "yellow",
+}
+
+
+def manage(arguments: argparse.Namespace) -> int:
+    """The whole command; returns the exit status."""
+    folder = runs_folder(arguments.runs_dir)
+    actions: dict[str, Callable[[argparse.Namespace, Path], int]] = {
+        "list": _list,
+        "show": _show,
+        "compare": _compare,
+        "remove": _remove,
+        "export": _export,
+        "import": _import,
+    }
+    return actions[arguments.action or "list"](arguments, folder)
+
+
+def _list(arguments: argparse.Namespace, folder: Path) -> int:
+    reverse = True if arguments.reverse else None
+    infos = list_runs(
+        folder, filters=arguments.filter or (), sort=arguments.sort or "started", reverse=reverse
+    )
+    if arguments.json:
+        _print_json(infos)
+        return 0
+    if not infos:
+        wanted = " that match" if arguments.filter else ""
+        sys.stdout.write(f"There are no runs{wanted} in {folder}; `atts demo` makes one.\n")
+        return 0
+    table = _table(
+        "run", "status", "data set", "models", "problems", "accuracy", "by vote", "taken over", "time", "size"
+    )
+    for info in infos:
+        summary = info.summary
+        table.add_row(
+            Text(info.run),
+            Text(info.status, STATUS_STYLE.get(info.status, "")),
+            Text(info.about.dataset if info.about else ""),
+            Text(info.models),
+            f"{summary.problems_finished}/{summary.problems}",
+            _share(summary.accuracy),
+            _share(summary.majority),
+            _share(summary.takeover_rate),
+            _duration(summary.seconds),
+            _bytes(info.size),
+        )
+    _print_table(table)
+    return 0
+
+
+def _show(arguments: argparse.Namespace, folder: Path) -> int:
+    path = find_run(arguments.run, folder)
+    reader = RunReader.open(path)
+    state = reader.state
+    reader.close()
+    if arguments.json:
+        _print_json(as_json(state, path))
+        return 0
+    info = info_of(path)
+    began = info.summary.started_at or (info.about.created if info.about else None)
+    when = datetime.fromtimestamp(began).astimezone().strftime("%Y-%m-%d %H:%M:%S") if began else "unknown"
+    sys.stdout.write(f"{info.run}: {info.status}, begun {when}, {_bytes(info.size)} in {path}\n")
+    if info.trouble:
+        sys.stdout.write(f"{info.trouble}\n")
+    if state.run is not None:
+        sys.stdout.write(f"{info.models}, {state.run.samples} samples a problem, seed {state.run.seed}\n")
+        if state.run.calibration is not None:
+            card = state.run.calibration
+            sys.stdout.write(f"mode {card.mode}, rule {card.rule}, alpha {card.alpha:g}: {card.promise}\n")
+        sys.stdout.write(as_text(state) + "\n")
+    return 0
+
+
+def _compare(arguments: argparse.Namespace, folder: Path) -> int:
+    comparison = compare([info_of(find_run(name, folder)) for name in arguments.runs])
+    if arguments.json:
+        _print_json(comparison)
+        return 0
+    table = _table("", *comparison.runs)
+    for name, values in comparison.rows:
+        style = "bold" if name in comparison.differing else "dim"
+        table.add_row(Text(name, style), *(Text(_value(name, value), style) for value in values))
+    _print_table(table)
+    return 0
+
+
+def _remove(arguments: argparse.Namespace, folder: Path) -> int:
+    paths = [find_run(name, folder) for name in arguments.runs]
+    if not arguments.yes:
+        if not sys.stdin.isatty():
+            raise SettingsError("Removing asks first, and there is no terminal to ask on: say --yes.")
+        names = ", ".join(path.stem for path in paths)
+        if input(f"Remove {names} for good? [y/N] ").strip().lower() not in ("y", "yes"):
+            sys.stdout.write("nothing was removed\n")
+            return 0
+    for path in paths:
+        remove(path)
+        sys.stdout.write(f"removed {path}\n")
+    return 0
+
+
+def _export(arguments: argparse.Namespace, folder: Path) -> int:
+    path = find_run(arguments.run, folder)
+    sys.stdout.write(
+        export(path, arguments.format, Path(arguments.output), overwrite=arguments.overwrite) + "\n"
+    )
+    return 0
+
+
+def _import(arguments: argparse.Namespace, folder: Path) -> int:
+    gold = None if arguments.gold is None else read_gold(Path(arguments.gold))
+    for source in arguments.sources:
+        done = import_run(
+            Path(source),
+            folder,
+            samples=arguments.samples,
+            gold=gold,
+            dataset=arguments.dataset or "",
+            draft=arguments.draft_name or "",
+            target=arguments.target_name or "",
+        )
+        note = f"; {done.note}" if done.note else ""
+        sys.stdout.write(f"imported {source} as {done.path.stem}: {done.events:,} events{note}\n")
+    return 0
+
+
+def _print_json(what: object) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(what)).decode() + "\n")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print_table(table: Table) -> None:
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no width; do not fold for one
+    console.print(table)
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, float):
+        return _duration(value) if name == "seconds" else _share(value)
+    return f"{value:,}" if isinstance(value, int) and name != "seed" else str(value)
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1%}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
