@@ -81,8 +81,8 @@ class HubTokenizer:
             )
         except Exception as error:  # transformers raises whatever it likes on a bad folder
             raise SettingsError(
-                f"no tokenizer could be read from {source}: give the folder of the model, or its name "
-                "if it is in the local Hugging Face cache"
+                f"no tokenizer could be read from {source}: give the folder of the model, or its name if it is in "
+                "the local Hugging Face cache, with --draft-tokenizer or --target-tokenizer"
             ) from error
         template = self._tokenizer.chat_template
         if not template:
