@@ -262,7 +262,7 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
         servers.add_argument(
             f"--{role}-tokenizer",
             metavar="PATH",
-            help=f"folder or hub name of the {role}'s tokenizer, where the server's path is not on this machine",
+            help=f"folder or hub name of the {role}'s tokenizer, if the server's path is not on this machine",
         )
 
 

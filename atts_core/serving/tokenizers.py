@@ -81,7 +81,7 @@ class HubTokenizer:
             )
         except Exception as error:  # transformers raises whatever it likes on a bad folder
             raise SettingsError(
-                f"no tokenizer could be read from {source}: give the folder of the model, or its name if it is in "
+                f"no tokenizer could be read from {source}: give the model's folder, or its name if it is in "
                 "the local Hugging Face cache, with --draft-tokenizer or --target-tokenizer"
             ) from error
         template = self._tokenizer.chat_template
