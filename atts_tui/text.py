@@ -37,7 +37,7 @@ def clean(text: str) -> str:
         text = _UNSAFE_ASCII.sub("", text)
     if text.isascii():
         return text
-    return _NOT_ASCII.sub(_clean_found, text)
+    return unicodedata.normalize("NFC", _NOT_ASCII.sub(_clean_found, unicodedata.normalize("NFC", text)))
 
 
 def clean_line(text: str) -> str:
@@ -53,7 +53,7 @@ def _clean_found(found: re.Match[str]) -> str:
 
 def _clean_run(run: str, marks: int) -> str:
     kept: list[str] = []
-    for character in unicodedata.normalize("NFC", run):
+    for character in run:
         code = ord(character)
         if _REGIONAL_A <= code <= _REGIONAL_Z:
             kept.append(chr(ord("A") + code - _REGIONAL_A))

@@ -1,0 +1,55 @@
+"""Helpers to drive the app headless: frames on demand instead of on a clock, and what the screen shows."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import synthetic
+from textual.pilot import Pilot
+
+from atts_core.events import Stamped
+from atts_tui.app import AttsApp
+
+
+class Hand:
+    """A control that notes what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+async def frame(pilot: Pilot[Any]) -> None:
+    """One frame of the app, drawn."""
+    await pilot.pause()
+    assert isinstance(pilot.app, AttsApp)
+    pilot.app._tick()
+    pilot.app._show(slow=True)
+    await pilot.pause()
+
+
+@asynccontextmanager
+async def running(
+    events: list[Stamped], size: tuple[int, int] = (120, 40), **settings: Any
+) -> AsyncIterator[tuple[Pilot[None], AttsApp, synthetic.Recorded]]:
+    """The app over events that wait, its first frame drawn."""
+    source = synthetic.Recorded(events)
+    app = AttsApp(source, title="demo", **settings)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await frame(pilot)
+        yield pilot, app, source
+
+
+def lines(app: AttsApp) -> list[str]:
+    """The text of the screen, line by line."""
+    return [strip.text for strip in app.screen._compositor.render_strips()]
+
+
+def text(app: AttsApp) -> str:
+    """The text of the screen."""
+    return "\n".join(lines(app))
