@@ -161,7 +161,7 @@ def step_rows(view: View, step: Step, verdict: VerdictReached | None, width: int
         name = step.role[0] if narrow else f"{step.role:<7}"
         turn = f"{step.turn + 1:>2} " if step.role == "draft" else "   "
         label = (turn + name).ljust(margin - 2) if not number else " " * (margin - 2)
-        parts: list[Part] = [(label, label_style), (edge, bar), (" ", style)]
+        parts: list[Part] = [(label, label_style), (edge, bar), (" ", palette.text)]
         parts += _highlit(text, start, end, boxes, style, palette.boxed if not step.discarded else style)
         if number == len(spans) - 1 and not step.complete:
             parts.append((glyphs.cursor, bar))
