@@ -81,7 +81,7 @@ class Recorder:
         return self._writer.last.seq
 
     def keep(self, name: str, body: bytes) -> None:
-        """Store a file with the run, such as its calibration."""
+        """Store a file with the run, such as its calibration, no later than what was published before it."""
         self._files.append((name, body))
 
     async def __aenter__(self) -> Self:
@@ -160,6 +160,10 @@ class Recorder:
             try:
                 if broken:
                     self._writer.reopen()
+                # First, so that a run that is known to have begun has its calibration with it.
+                while self._files:
+                    self._writer.keep(*self._files[0])
+                    self._files.popleft()
                 self._writer.append(stamps)
                 self._routine()
             except RunError as error:
@@ -194,10 +198,7 @@ class Recorder:
                 return True
 
     def _routine(self) -> None:
-        """Files to keep, signs of life, and what viewers wish."""
-        while self._files:
-            self._writer.keep(*self._files[0])
-            self._files.popleft()
+        """Signs of life, and what viewers wish."""
         now = time.monotonic()
         if now - self._beat_at >= BEAT_SECONDS:
             self._writer.beat(self._came_round)
