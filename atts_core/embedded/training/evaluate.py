@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m atts_core.embedded.training.evaluate", description=__doc__
     )
     parser.add_argument("--models", type=Path, default=MODELS, help="folder that holds draft/ and target/")
-    parser.add_argument("--problems", type=int, default=300, help="held-out problems (default 300)")
+    parser.add_argument("--problems", type=int, default=200, help="held-out problems (default 200)")
     parser.add_argument("--samples", type=int, default=4, help="chains per problem (default 4)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

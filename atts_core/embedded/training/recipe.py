@@ -47,7 +47,7 @@ SIZES: Final = {
 
 # The draft stops early on purpose: it must stay clearly worse than the target, and worth verifying.
 STAGES: Final = (
-    Stage("draft", "draft", 5_000_000, 2048, 0.02, 4e-3, 0.45, drills=0.5, drill_until=0.35),
+    Stage("draft", "draft", 6_000_000, 2048, 0.02, 4e-3, 0.45, drills=0.5, drill_until=0.35),
     Stage("target", "target", 6_000_000, 2048, 0.01, 3e-3, 0.45, drills=0.5, drill_until=0.3),
     Stage("target, longer", "target", 2_000_000, 4096, 0.008, 2e-3, 0.25, drills_after=0.03, data_seed=10),
 )

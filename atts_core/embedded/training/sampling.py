@@ -81,20 +81,18 @@ def mean_surprise(
     model: Decoder, contexts: Sequence[Sequence[int]], steps: Sequence[Sequence[int]]
 ) -> list[float]:
     """Mean negative log-probability of each step after its context: the logarithm of its PPL."""
-    found = [0.0] * len(steps)
-    order = sorted(range(len(steps)), key=lambda i: len(contexts[i]) + len(steps[i]))
-    for first in range(0, len(order), _ROWS):
-        rows = order[first : first + _ROWS]
-        length = max(len(contexts[i]) + len(steps[i]) for i in rows)
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        for row, i in enumerate(rows):
-            text = [*contexts[i], *steps[i]]
-            ids[row, : len(text)] = torch.tensor(text)
+    # Samples of one problem often agree: each different text is scored once.
+    asked = list(dict.fromkeys((tuple(c), tuple(s)) for c, s in zip(contexts, steps, strict=True)))
+    asked.sort(key=lambda pair: len(pair[0]) + len(pair[1]))
+    found: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
+    for first in range(0, len(asked), _ROWS):
+        rows = asked[first : first + _ROWS]
+        ids = torch.zeros(len(rows), max(len(c) + len(s) for c, s in rows), dtype=torch.long)
+        for row, (context, step) in enumerate(rows):
+            ids[row, : len(context) + len(step)] = torch.tensor([*context, *step])
         log_probabilities = torch.log_softmax(model(ids), -1)
-        for row, i in enumerate(rows):
-            start, count = len(contexts[i]), len(steps[i])
-            picked = log_probabilities[row, start - 1 : start - 1 + count].gather(
-                1, ids[row, start : start + count, None]
-            )
-            found[i] = -float(picked.mean())
-    return found
+        for row, (context, step) in enumerate(rows):
+            start, end = len(context), len(context) + len(step)
+            picked = log_probabilities[row, start - 1 : end - 1].gather(1, ids[row, start:end, None])
+            found[context, step] = -float(picked.mean())
+    return [found[tuple(c), tuple(s)] for c, s in zip(contexts, steps, strict=True)]
