@@ -43,7 +43,7 @@ bench: $(VENV)/.tools
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 pictures: $(VENV)/.tools
-	@$(BIN)/python -m tests.pictures
+	@$(BIN)/python tests/pictures/draw.py
 
 models: $(VENV)/.program
 	@$(BIN)/python -m pip install --quiet --editable '.[train]'
