@@ -6,10 +6,12 @@ the folded state at some event, in parts, so that a part that did not change is 
 derived; everything else is the run.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_hex
 
 from atts_core.errors import SettingsError
 
@@ -54,33 +56,44 @@ def newest_version() -> int:
     return len(STEPS)
 
 
-def create(path: Path) -> sqlite3.Connection:
-    """A new, empty run file, readable by its user only, open for writing.
+def create(path: Path, fill: Callable[[sqlite3.Connection], None] = lambda _: None) -> sqlite3.Connection:
+    """A new run file, readable by its user only, open for writing; `fill` writes what it begins with.
+
+    It takes its name once that is on the disk: a kill never leaves half of one.
 
     Raises:
         SettingsError: the file exists, or the folder cannot be written.
     """
+    part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    taken = SettingsError(f"{path} exists; a run never writes over another.")
+    if path.exists():
+        raise taken
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        connection = _connect(f"{part.absolute().as_uri()}?mode=rw")
+        try:
+            connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+            _write_ahead(connection)
+            _migrate(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            fill(connection)
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        _take_name(part, path)
+        return open_for_writing(path)
     except FileExistsError:
-        raise SettingsError(f"{path} exists; a run never writes over another.") from None
+        raise taken from None
     except OSError as error:
         raise SettingsError(
             f"No run file can be made in {path.parent} ({error.strerror}); name another folder"
             " with --runs-dir."
         ) from None
-    connection = None
-    try:
-        connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
-        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        _write_ahead(connection)
-        _migrate(connection)
     except sqlite3.Error as error:
-        if connection is not None:
-            connection.close()
-        path.unlink(missing_ok=True)
         raise SettingsError(f"The run file {path} cannot be made: {reason(error)}.") from None
-    return connection
+    finally:
+        for suffix in ("-wal", "-shm", ""):
+            part.with_name(part.name + suffix).unlink(missing_ok=True)
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
@@ -187,6 +200,21 @@ def _look(path: Path) -> None:
         raise SettingsError(f"{path} is empty: its run stopped before anything was written.")
     if begins != b"SQLite format 3\0":
         raise SettingsError(f"{path} is no run file of atts.")
+
+
+def _take_name(part: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(part)  # fails where the name was taken meanwhile, where a rename would replace it
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        part.rename(path)
+    with contextlib.suppress(OSError):  # where a folder cannot be synced there is nothing to sync
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _open_read_only(path: Path) -> sqlite3.Connection:

@@ -53,18 +53,19 @@ class RunWriter:
         Raises:
             SettingsError: it exists, or the folder cannot be written.
         """
-        connection = schema.create(path)
-        writer = cls(path, connection, BEGINNING, Keyframer(connection, breathe), breathe)
-        connection.execute("BEGIN IMMEDIATE")
-        for key, value in (
-            ("about", about),
-            ("version", about.version),
-            ("summary", Summary()),
-            ("engine", mark()),
-        ):
-            writer._set(key, value)
-        connection.execute("COMMIT")
-        return writer
+        begins: dict[str, object] = {
+            "about": about,
+            "version": about.version,
+            "summary": Summary(),
+            "engine": mark(),
+        }
+
+        def fill(connection: sqlite3.Connection) -> None:
+            for key, value in begins.items():
+                _set(connection, key, value)
+
+        connection = schema.create(path, fill)
+        return cls(path, connection, BEGINNING, Keyframer(connection, breathe), breathe)
 
     @classmethod
     def resume(cls, path: Path, *, breathe: Callable[[], None] = lambda: None) -> "RunWriter":
@@ -245,14 +246,16 @@ class RunWriter:
         self._connection.close()
 
     def _set(self, key: str, value: object) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _encoder.encode(value).decode())
-        )
+        _set(self._connection, key, value)
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
+
+
+def _set(connection: sqlite3.Connection, key: str, value: object) -> None:
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, _encoder.encode(value).decode()))
 
 
 def _claim(connection: sqlite3.Connection, path: Path) -> None:
@@ -272,9 +275,7 @@ def _claim(connection: sqlite3.Connection, path: Path) -> None:
                 f"The run {path.stem} is being written by process {engine.pid} on {engine.host}; watch it"
                 f" with `atts watch {path.stem}`, or end that process first."
             )
-        connection.execute(
-            "INSERT OR REPLACE INTO meta VALUES ('engine', ?)", (_encoder.encode(mark()).decode(),)
-        )
+        _set(connection, "engine", mark())
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -157,7 +157,11 @@ def hot_path(report: Report, folder: Path) -> None:
             f"recording at {rate:,} events/s, added to an event", (recorded - plain) * 1e6, "µs CPU", 20
         )
         report.line(
-            "  longest stall of the event loop", worst * 1e3, "ms", 5, f"{quiet * 1e3:.1f} without recorder"
+            "  longest stall of the event loop",
+            worst * 1e3,
+            "ms",
+            5 + round(quiet * 1e3, 1),
+            f"{quiet * 1e3:.1f} without recorder, which is the machine's own",
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from atts_core import events as ev
 from atts_core.errors import RunError
-from atts_core.runs import keyframes
+from atts_core.runs import keyframes, schema
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.resume import read_progress
 from atts_core.runs.writer import RunWriter
@@ -126,3 +126,21 @@ def test_a_second_draft_of_a_turn_is_verified_anew(
     assert (sample.turn, sample.next) == (0, "verify")
     assert sample.turns[0].draft is not None
     assert sample.turns[0].draft.text == "yes"
+
+
+def test_a_file_has_its_name_only_once_it_is_whole(
+    tmp_path: Path, about: About, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    take_name = schema._take_name
+
+    def look(part: Path, path: Path) -> None:
+        seen.append([name.name for name in tmp_path.glob("*.atts")])
+        assert RunFile.open(part).about == about
+        take_name(part, path)
+
+    monkeypatch.setattr(schema, "_take_name", look)
+    RunWriter.create(tmp_path / "r.atts", about).abandon()
+    assert seen == [[]]
+    assert (tmp_path / "r.atts").is_file()
+    assert not list(tmp_path.glob(".*part*"))
