@@ -6,8 +6,8 @@ Imports no screen, so that a key map can be read and checked before one opens.
 from dataclasses import dataclass
 from typing import Literal
 
-Group = Literal["Look", "Run", "Take away", "Screen"]
-GROUPS: tuple[Group, ...] = ("Look", "Run", "Take away", "Screen")
+Group = Literal["Look", "Run", "Replay", "Take away", "Screen"]
+GROUPS: tuple[Group, ...] = ("Look", "Run", "Replay", "Take away", "Screen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,13 @@ class Action:
     def call(self) -> str:
         """The action string that Textual runs."""
         return self.action or self.id
+
+    @property
+    def bindings(self) -> list[tuple[str, str]]:
+        """Keys, joined as Textual wants them, and what they call; digits seek each to its own place."""
+        if self.id == "seek":
+            return [(key, f"seek({int(key) * 10})") for key in self.keys]
+        return [(",".join(self.keys), self.call)]
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -63,6 +70,25 @@ ACTIONS: tuple[Action, ...] = (
         "pause", ("p",), "p", "pause run",
         "Pause the run, or let it go on: requests under way finish, no new ones leave.", "Run", 4,
     ),
+    Action("play", ("space",), "space", "play", "Play, or hold.", "Replay", 3, "freeze"),
+    Action("slower", ("left_square_bracket",), "[", "slower", "Play more slowly.", "Replay", 6,
+           "replay('slower')"),
+    Action("faster", ("right_square_bracket",), "]", "faster", "Play faster, up to 64 times.", "Replay", 5,
+           "replay('faster')"),
+    Action("step_back", ("comma",), ",", "back", "Hold just after the verdict before.", "Replay", 8,
+           "replay('previous_verdict')"),
+    Action("step", ("full_stop",), ".", "step", "Hold just after the next verdict.", "Replay", 7,
+           "replay('next_verdict')"),
+    Action(
+        "next_take_over", ("n",), "n", "next take-over", "Hold just after the next take-over.", "Replay", 4,
+        "replay('next_take_over')",
+    ),
+    Action("back_5", ("less_than_sign",), "<", "", "Go back 5 seconds.", "Replay", 0, "skip(-5)"),
+    Action("forward_5", ("greater_than_sign",), ">", "", "Go forward 5 seconds.", "Replay", 0, "skip(5)"),
+    Action(
+        "seek", tuple("0123456789"), "0 to 9", "", "Go to the beginning, 10 %, 20 % … 90 %.", "Replay",
+    ),
+    Action("loop", ("l",), "l", "", "Begin again at the end, or no longer.", "Replay"),
     Action(
         "copy", ("y",), "y", "copy", "Copy the text of the selected sample to the clipboard.", "Take away", 9,
     ),
@@ -80,6 +106,17 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 
-def footer_actions() -> list[Action]:
+ONLY_LIVE = ("freeze", "pause")
+"""Actions that a replay has none of: its own keys do what is left of them."""
+
+
+def actions_of(*, replay: bool) -> list[Action]:
+    """What can be done on a screen that replays a recorded run, or on one that shows a run as it goes."""
+    if replay:
+        return [action for action in ACTIONS if action.id not in ONLY_LIVE]
+    return [action for action in ACTIONS if action.group != "Replay"]
+
+
+def footer_actions(*, replay: bool) -> list[Action]:
     """Actions of the footer, in the order of the registry."""
-    return [action for action in ACTIONS if action.footer]
+    return [action for action in actions_of(replay=replay) if action.footer]

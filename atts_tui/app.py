@@ -5,7 +5,8 @@ The clock stands still while nothing happens.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,8 +17,10 @@ from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
 from atts_core.events import Stamped
+from atts_core.runs.player import Player
+from atts_core.runs.presence import Life
 from atts_core.state import RunState
-from atts_tui.actions import ACTIONS
+from atts_tui.actions import ACTIONS, actions_of
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, palette_from
@@ -33,6 +36,9 @@ from atts_tui.widgets.sample_lanes import SampleLanes
 SLOW_HZ = 3
 """How often numbers and charts are drawn: faster than that nobody reads them."""
 
+LIFE_SECONDS = 2.0
+"""How often a screen that watches another process's run looks whether that is alive."""
+
 FROZEN_HZ = 2
 """How often the count of waiting events is drawn while frozen."""
 
@@ -47,8 +53,9 @@ class AttsApp(App[None]):
     """Shows a run from a source of events.
 
     With a `control` the screen owns the run: it can pause it, and quitting asks first while it is unfinished;
-    `run_async` then returns, and who started the run ends it. Without a control it only watches: quitting
-    ends nothing. Raises `SettingsError` for a theme that does not exist.
+    `run_async` then returns, and who started the run ends it. Without a control, or where it does not own the
+    run, it only watches: quitting ends nothing. `life` tells what became of an engine in another process;
+    `player` is the source of a replay. Raises `SettingsError` for a theme that does not exist.
     """
 
     CSS = """
@@ -63,14 +70,16 @@ class AttsApp(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            ",".join(action.keys),
-            action.call,
+            keys,
+            call,
             action.label or action.help,
             id=action.id,
             show=False,
             priority=action.id in {"next_pane", "previous_pane", "leave", "palette"},
         )
         for action in ACTIONS
+        if action.id != "play"  # the same key as freeze, which knows what to do in a replay
+        for keys, call in action.bindings
     ]
     ENABLE_COMMAND_PALETTE = True
 
@@ -80,6 +89,9 @@ class AttsApp(App[None]):
         *,
         state: RunState | None = None,
         control: Control | None = None,
+        owns: bool = True,
+        life: Callable[[], Life] | None = None,
+        player: Player | None = None,
         theme: str | None = None,
         fps: int = 10,
         title: str = "",
@@ -93,6 +105,9 @@ class AttsApp(App[None]):
         self.title = "atts"
         self.state = state if state is not None else RunState()
         self._control = control
+        self._owns = owns
+        self._life = life
+        self._player = player
         self._fps = fps
         self._ascii = ascii_only
         self._themes = themes if themes is not None else find_themes()
@@ -106,11 +121,14 @@ class AttsApp(App[None]):
         for found in self._themes.found.values():
             self.register_theme(to_textual(found))
         self.theme = self._first_theme
+        self._epoch = player.epoch if player is not None else 0
         self.view = View(
             self.state,
             palette_from(self.get_css_variables()),
             ASCII_GLYPHS if ascii_only else UNICODE_GLYPHS,
             title=title,
+            player=player,
+            epoch=self._epoch,
         )
 
     def get_default_screen(self) -> Screen[None]:
@@ -138,7 +156,10 @@ class AttsApp(App[None]):
             self.add_class("-ascii-only")
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         self._clock = self.set_interval(1 / self._fps, self._tick, name="frame clock")
-        self.run_worker(self._wake_on_events(), name="events", exit_on_error=True)
+        if self._player is None:
+            self.run_worker(self._wake_on_events(), name="events", exit_on_error=True)
+        if self._life is not None:
+            self.set_interval(LIFE_SECONDS, self._look_for_engine, name="engine's life")
         for failure in self._themes.failures:
             self.notify(failure, title="A theme was left out", severity="warning", markup=False)
         self.call_after_refresh(self._tick)
@@ -159,6 +180,10 @@ class AttsApp(App[None]):
         """One frame."""
         self._frame += 1
         folded = self._feed.advance()
+        player = self._player
+        if player is not None and player.epoch != self._epoch:
+            self._jumped(player)
+            folded += 1
         if self.view.frozen:
             if self._frame % max(self._fps // FROZEN_HZ, 1) == 0:
                 self.view.waiting = self._feed.waiting
@@ -168,6 +193,9 @@ class AttsApp(App[None]):
             self._quiet_frames = 0
             self.view.advance()
             self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
+            return
+        if player is not None and player.playing:
+            self._show(slow=False)
             return
         self._quiet_frames += 1
         if self._quiet_frames == 1:
@@ -182,6 +210,18 @@ class AttsApp(App[None]):
         if isinstance(screen, RunScreen):
             self.view.unhurried = slow
             screen.sync(self.view)
+
+    def _jumped(self, player: Player) -> None:
+        """A replay stands at another moment: everything goes on from its state there."""
+        self._epoch, self.state = player.epoch, player.state
+        self._feed.restart(player.state)
+        self.view.restart(player.state, player.epoch)
+
+    def _look_for_engine(self) -> None:
+        """While another process runs what is shown: is it still there?"""
+        life = self._life() if self._life is not None else ""
+        self.view.life = life if life in ("gone", "stalled") else ""
+        self._show(slow=True)
 
     def _repaint(self) -> None:
         """Colours changed."""
@@ -282,7 +322,10 @@ class AttsApp(App[None]):
             solve.text.show_end()
 
     def action_freeze(self) -> None:
-        """Freeze the display, or show everything that came meanwhile."""
+        """Freeze the display, or show everything that came meanwhile. A replay plays, or holds."""
+        if self._player is not None:
+            self._transport(self._player.toggle)
+            return
         self.view.frozen = self._feed.frozen = not self.view.frozen
         self.view.waiting = self._feed.waiting
         self._quiet_frames = 0
@@ -303,6 +346,37 @@ class AttsApp(App[None]):
             self._control.resume()
         else:
             self._control.pause()
+
+    # A replay's transport. Its keys do nothing on a screen that shows a run as it goes.
+
+    def _transport(self, move: Callable[[], object]) -> None:
+        if move() is False:
+            self._say("There is none beyond this one.")
+        self._quiet_frames = 0
+        if self._clock is not None:
+            self._clock.resume()
+        self._tick()
+
+    def action_replay(self, move: str) -> None:
+        """One of the player's own moves, by its name."""
+        if self._player is not None:
+            self._transport(getattr(self._player, move))
+
+    def action_skip(self, seconds: float) -> None:
+        """Go forward, or back, by so much."""
+        if (player := self._player) is not None:
+            self._transport(lambda: player.skip(seconds))
+
+    def action_seek(self, percent: float) -> None:
+        """Go to a share of the run."""
+        if (player := self._player) is not None:
+            self._transport(lambda: player.seek_percent(percent))
+
+    def action_loop(self) -> None:
+        """Begin again at the end, or no longer."""
+        if (player := self._player) is not None:
+            player.loop = not player.loop
+            self._transport(lambda: None)
 
     def action_copy(self) -> None:
         """Copy the text of the selected sample."""
@@ -359,7 +433,7 @@ class AttsApp(App[None]):
             self.screen.dismiss(True)  # asked twice
         elif isinstance(self.screen, ModalScreen):
             self.screen.dismiss()
-        elif self._control is None or self.state.finished is not None:
+        elif self._control is None or not self._owns or self.state.finished is not None:
             self.exit()
         else:
             self.push_screen(ConfirmQuit(self.view), self._answered)
@@ -375,12 +449,11 @@ class AttsApp(App[None]):
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the registry of actions, and every theme by name."""
-        for action in ACTIONS:
-            if action.id != "palette":
+        for action in actions_of(replay=self._player is not None):
+            if action.id not in ("palette", "seek"):
                 title = (action.label or action.id.replace("_", " ")).capitalize()
-                yield SystemCommand(
-                    title, f"{action.help} ({action.shown})", getattr(self, f"action_{action.call}")
-                )
+                said = f"{action.help} ({action.shown})"
+                yield SystemCommand(title, said, partial(self.run_action, f"app.{action.call}"))
         for name in sorted(self._themes.found):
             yield SystemCommand(
                 f"Theme {name}", "Change to this theme.", lambda name=name: setattr(self, "theme", name)

@@ -54,6 +54,10 @@ def _run(arguments: argparse.Namespace) -> int:
         from atts_tui.commands.audit import run_audit  # noqa: PLC0415
 
         return run_audit(arguments)
+    if arguments.command in ("watch", "replay"):
+        from atts_tui.commands import watch  # noqa: PLC0415
+
+        return watch.watch(arguments) if arguments.command == "watch" else watch.replay(arguments)
     if arguments.command == "runs":
         from atts_tui.commands.manage import manage  # noqa: PLC0415
 
@@ -144,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_options(calibrate)
     _resume_options(calibrate)
 
+    _file_commands(commands)
     _runs_commands(commands)
 
     audit = _command(
@@ -176,12 +181,48 @@ def _parser() -> argparse.ArgumentParser:
     _threshold_options(audit)
 
     check = _command(
-        commands, "check", "is everything in order: servers, models, calibration, GPU, terminal", ""
+        commands,
+        "check",
+        "is everything in order: servers, models, calibration, GPU, terminal",
+        "examples:\n  atts check\n  atts check --draft http://gpu1:30000 --target http://gpu2:30001",
+        guarantee=False,
     )
     _server_options(check)
     check.add_argument("--calibration", metavar="FILE", help="a calibration file to look at")
     check.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser
+
+
+def _file_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    watch = _command(
+        commands,
+        "watch",
+        "follow a running run (the newest without a name), from any number of terminals",
+        "examples:\n  atts watch\n  atts watch 20261120-1015 --once --json\n  atts watch --stop\n\n"
+        "q leaves; the run goes on. p pauses it, wherever its engine is.",
+        guarantee=False,
+    )
+    watch.add_argument("--once", action="store_true", help="print how it stands and leave")
+    watch.add_argument("--json", action="store_true", help="with --once: one JSON object on stdout")
+    watch.add_argument("--headless", action="store_true", help="no screen: progress lines until it ends")
+    watch.add_argument(
+        "--stop", action="store_true", help="ask its engine to end the run; what is finished is kept"
+    )
+    replay = _command(
+        commands,
+        "replay",
+        "play a run again: pause, speed, seek, next take-over",
+        "examples:\n  atts replay\n  atts replay 20261120-1015 --speed 4 --loop",
+        guarantee=False,
+    )
+    replay.add_argument("--speed", type=float, default=1.0, metavar="X", help="0.25 to 64 (default: 1)")
+    replay.add_argument("--loop", action="store_true", help="begin again at the end")
+    for parser in (watch, replay):
+        parser.add_argument(
+            "run", nargs="?", metavar="RUN", help="name, its beginning, or file (default: newest)"
+        )
+        parser.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
+        _screen_options(parser)
 
 
 def _runs_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -242,13 +283,18 @@ def _runs_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, words: str, examples: str
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    words: str,
+    examples: str,
+    *,
+    guarantee: bool = True,
 ) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=words,
         description=words[0].upper() + words[1:] + ".",
-        epilog=f"{examples}\n\n{GUARANTEE}" if name != "check" else None,
+        epilog=f"{examples}\n\n{GUARANTEE}" if guarantee else examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -309,9 +355,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--events", action="store_true", help="headless, and every event as a JSON line on stdout"
     )
     output.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
-    output.add_argument("--theme", metavar="NAME", help="theme of the screen")
-    output.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
-    output.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
+    _screen_options(output)
+
+
+def _screen_options(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:
+    parser.add_argument("--theme", metavar="NAME", help="theme of the screen")
+    parser.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
+    parser.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
 
 
 def _resume_options(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,11 @@ class Feed:
         """Take a batch that somebody else drained from the source."""
         self._held.extend(batch)
 
+    def restart(self, state: RunState) -> None:
+        """Fold on from another state; what was held belongs to the one before."""
+        self.state = state
+        self._held.clear()
+
     def advance(self) -> int:
         """Fold what waits, at most `FOLD_AT_MOST` events; returns how many. Folds nothing while frozen.
 

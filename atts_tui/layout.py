@@ -2,7 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-Pane = Literal["status", "question", "lanes", "text", "vote", "chart", "rates", "servers", "keys"]
+Pane = Literal[
+    "status", "question", "lanes", "text", "vote", "chart", "rates", "servers", "transport", "keys"
+]
 
 PLAIN_BELOW_COLUMNS = 60
 PLAIN_BELOW_ROWS = 14
@@ -30,11 +32,17 @@ class Arrangement(NamedTuple):
 
 
 def arrange(
-    width: int, height: int, samples: int, question: int = 2, maximised: Pane | None = None
+    width: int,
+    height: int,
+    samples: int,
+    question: int = 2,
+    maximised: Pane | None = None,
+    *,
+    transport: bool = False,
 ) -> Arrangement:
     """Lay out a terminal of `width` x `height` cells for a problem of so many samples.
 
-    `question` is how many lines its text would fill.
+    `question` is how many lines its text would fill; `transport`: a recorded run is replayed.
     """
     if width < PLAIN_BELOW_COLUMNS or height < PLAIN_BELOW_ROWS:
         return Arrangement(True, True, {})
@@ -47,10 +55,15 @@ def arrange(
         "question": Rect(0, head, width, question),
         "keys": Rect(0, height - 1, width, 1),
     }
+    foot = 1
+    if transport:
+        foot += 1
+        panes["transport"] = Rect(0, height - foot, width, 1)
     if servers:
-        panes["servers"] = Rect(0, height - 2, width, 1)
+        foot += 1
+        panes["servers"] = Rect(0, height - foot, width, 1)
     top = head + question
-    room = height - top - servers - 1
+    room = height - top - foot
     if maximised is not None:
         panes[maximised] = Rect(0, top, width, room)
     elif compact:

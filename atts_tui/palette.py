@@ -34,6 +34,9 @@ class Glyphs:
     bar: str = "▇"
     line: str = "━"
     bar_rest: str = "─"
+    playing: str = "▶"
+    standing: str = "‖"
+    handle: str = "●"
     threshold: str = "╌"
     tick: str = "┊"
     margin: str = "▌"
@@ -84,7 +87,9 @@ UNICODE_GLYPHS = Glyphs()
 ASCII_GLYPHS = Glyphs(
     accept="A", take_over="T", unverifiable="!", draft="d", verify="?", target="t", queued=".", scored="s",
     open_turn=".", selected=">", right="ok", wrong="no", live="*", paused="=", bar="#", line="=",
-    bar_rest=".", threshold="-", tick="|", margin="|", margin_discarded=":", cursor="_", scroll_thumb="#",
+    bar_rest=".", playing=">", standing="=", handle="o",
+    threshold="-", tick="|", margin="|", margin_discarded=":", cursor="_",
+    scroll_thumb="#",
     scroll_track="|", dot_accept="o", dot_take_over="x", dot_unverifiable="!", axis_vertical="|",
     axis_corner="+", axis_horizontal="-", blocks=" .:-=+*#@", separator="-", more=".",
     up_down="up/dn", left_right="<>", plain=True,
@@ -181,6 +186,9 @@ def palette_from(variables: Mapping[str, str]) -> Palette:
             "INTERRUPTED": on(warning, on_badge),
             "LOST": on(error, on_badge),
             "FAILED": on(error, on_badge),
+            "GONE": on(error, on_badge),
+            "STALLED": on(warning, on_badge),
+            "REPLAY": on(accent, on_badge),
         },
     )
 

@@ -6,8 +6,10 @@ Every widget is given one `View` a frame and reads the state through it.
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from atts_core.runs.player import Player
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_tui.palette import Glyphs, Palette
+from atts_tui.words import run_word
 
 SortOrder = Literal["number", "running first", "surprise", "tokens", "answer"]
 SORT_ORDERS: tuple[SortOrder, ...] = get_args(SortOrder)
@@ -41,6 +43,12 @@ class View:
     """Whether this frame also draws what needs not be drawn each frame: counts, rates, charts."""
     notice: str = ""
     """What is being prepared, before the run begins."""
+    life: str = ""
+    """`gone` or `stalled` where this screen watches a run whose engine is; else empty."""
+    player: Player | None = None
+    """The transport, where a recorded run is replayed."""
+    epoch: int = 0
+    """Counts the jumps of a replay: what was drawn of another one may lie in the future."""
     _followed_at: float | None = field(default=None)
     _order: list[int] = field(default_factory=list)
     _ordered: tuple[int, str, int, float] | None = field(default=None)
@@ -58,6 +66,21 @@ class View:
         if problem is None or self.sample_index >= len(problem.samples):
             return None
         return problem.samples[self.sample_index]
+
+    @property
+    def badge(self) -> str:
+        """What the screen shows in one word: a replay, a run whose engine is gone, or the run's own state."""
+        if self.player is not None:
+            return "REPLAY"
+        if self.life and self.state.finished is None:
+            return self.life.upper()
+        return run_word(self.state)
+
+    def restart(self, state: RunState, epoch: int) -> None:
+        """A replay has jumped: look at the same place of another moment."""
+        self.state, self.epoch = state, epoch
+        self._followed_at = self._ordered = None
+        self.problem_index = min(self.problem_index, max(len(state.problems) - 1, 0))
 
     def advance(self) -> None:
         """Follow, where following is on: to the newest take-over, and on from a finished problem."""

@@ -1,6 +1,7 @@
 """Where run files live, what they are called, and how a user's word for one becomes a path."""
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ from atts_core.errors import SettingsError
 SUFFIX = ".atts"
 FOLDER_MODE = 0o700
 """Run files hold prompts and model text: they are their user's own."""
+_BEGAN = re.compile(r"\d{8}-\d{6}-")
+"""How the name of a run begins that was recorded here."""
 _NAMED = 5
 """Runs named in a message at most."""
 
@@ -64,7 +67,7 @@ def run_path(folder: Path, run: str) -> Path:
 
 
 def run_files(folder: Path) -> list[Path]:
-    """All run files of a folder, newest first by when they began (their names say it), then by name.
+    """All run files of a folder, newest first by when they began (their names say it), imported ones last.
 
     Raises:
         SettingsError: the folder cannot be read.
@@ -75,7 +78,7 @@ def run_files(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise SettingsError(f"The folder {folder} cannot be read: {error.strerror}.") from None
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    return sorted(found, key=lambda path: (_BEGAN.match(path.name) is not None, path.name), reverse=True)
 
 
 def find_run(name: str | None, folder: Path) -> Path:

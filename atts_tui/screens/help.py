@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from atts_tui.actions import ACTIONS, GROUPS
+from atts_tui.actions import ACTIONS, GROUPS, actions_of
 from atts_tui.screens.overlay import Overlay
 from atts_tui.view import View
 from atts_tui.widgets.rows import Row, paragraph
@@ -57,10 +57,12 @@ def help_rows(view: View, width: int) -> list[Row]:
         ("alpha", "the p above which the target takes over; 1 - alpha is the rate asked for"),
     )
     rows += [((term.ljust(8), palette.strong), (said, palette.text)) for term, said in words]
+    shown_here = actions_of(replay=view.player is not None)
     for group in GROUPS:
-        rows += [blank, ((group, palette.strong),)]
+        if any(action.group == group for action in shown_here):
+            rows += [blank, ((group, palette.strong),)]
         for action in ACTIONS:
-            if action.group == group:
+            if action.group == group and action in shown_here:
                 lines = paragraph(action.help, width - KEY_CELLS, palette.text)
                 shown = glyphs.safe(action.shown).ljust(KEY_CELLS)
                 rows.append(((shown, palette.accent), *lines[0]))

@@ -18,9 +18,10 @@ from atts_tui.widgets.server_line import ServerLine
 from atts_tui.widgets.status_bar import StatusBar
 from atts_tui.widgets.step_text import StepText, TextPane
 from atts_tui.widgets.threshold_chart import ThresholdChart
+from atts_tui.widgets.transport_bar import TransportBar
 from atts_tui.widgets.vote_panel import VotePanel
 
-QUICK: tuple[Pane, ...] = ("lanes", "text", "question", "keys", "vote")
+QUICK: tuple[Pane, ...] = ("lanes", "text", "question", "keys", "vote", "transport")
 """Panes drawn each frame; the others hold numbers and charts that nobody reads ten times a second."""
 
 
@@ -49,6 +50,7 @@ class SolveScreen(RunScreen):
             "chart": ThresholdChart(id="chart"),
             "rates": RateChart(id="rates"),
             "servers": ServerLine(id="servers"),
+            "transport": TransportBar(id="transport"),
             "keys": KeyBar(id="keys"),
         }
         self._plain = PlainView(id="plain")
@@ -95,7 +97,9 @@ class SolveScreen(RunScreen):
         if problem is not None and room > 0:
             samples = len(problem.samples)
             lines = len(wrap(question_text(problem, compact=is_compact(width, height)), room))
-        self._arrangement = arrangement = arrange(width, height, samples, lines, self.maximised)
+        self._arrangement = arrangement = arrange(
+            width, height, samples, lines, self.maximised, transport=view.player is not None
+        )
         self._plain.display = arrangement.plain
         self._plain.styles.width, self._plain.styles.height = width, height
         for pane, widget in self._panes.items():

@@ -20,7 +20,9 @@ class KeyBar(Rows):
     def key(self, view: View) -> Hashable:
         """Changes with what the keys would do now."""
         state = view.state
-        return (view.frozen, state.paused, view.follow, len(state.problems) > 1, state.finished is None)
+        playing = view.player.playing if view.player is not None else None
+        several, unfinished = len(state.problems) > 1, state.finished is None
+        return (view.frozen, state.paused, view.follow, several, unfinished, playing)
 
     def build(self, view: View, size: Size) -> list[Row]:
         """The least important keys are left out first."""
@@ -53,10 +55,14 @@ class KeyBar(Rows):
             "pause": "resume run" if view.state.paused else "pause run",
             "follow": "stop following" if view.follow else "follow",
         }
-        over = {"pause", "follow", "freeze"} if view.state.finished is not None and not view.frozen else ()
+        replay = view.player is not None
+        if view.player is not None and view.player.playing:
+            words["play"] = "hold"
+        ended = view.state.finished is not None and not view.frozen and not replay
+        over = {"pause", "follow", "freeze"} if ended else ()
         entries += [
             (action.shown, words.get(action.id, action.label), action.call, action.footer)
-            for action in footer_actions()
+            for action in footer_actions(replay=replay)
             if action.id not in over
         ]
         return entries

@@ -56,7 +56,10 @@ class StatusBar(Rows):
     def key(self, view: View) -> Hashable:
         """Changes with every event and every choice of the person."""
         state = view.state
-        return (state.seq, view.problem_index, view.frozen, view.waiting, view.follow, view.notice)
+        return (
+            (state.seq, view.epoch, view.problem_index, view.frozen, view.waiting, view.follow),
+            (view.notice, view.life),
+        )
 
     def build(self, view: View, size: Size) -> list[Row]:
         """The first line places the run, the second counts it."""
@@ -67,7 +70,7 @@ class StatusBar(Rows):
 
     def _badge(self, view: View) -> Row:
         palette, glyphs = view.palette, view.glyphs
-        word = words.run_word(view.state)
+        word = view.badge
         if view.frozen:
             note = f" {words.number(view.waiting)} events wait" if view.waiting else " nothing new"
             return ((" FROZEN ", palette.badges["FROZEN"]), (note, palette.accent))

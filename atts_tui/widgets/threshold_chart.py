@@ -29,17 +29,21 @@ class ThresholdChart(Rows):
         super().__init__(id=id)
         self._plotted = 0
         """Sequence number of the newest decision in the grid."""
-        self._plot_size = (0, 0)
+        self._plot_of = (0, 0, 0)
+        """Columns, rows and epoch of what is plotted."""
         self._window: Window | None = None
         self._cells: dict[tuple[int, int], list[int]] = {}
         """Column and row of the plot: decisions accepted, taken over, unverifiable."""
         self._alphas: dict[int, float] = {}
+        self._drawn: dict[int, Row] = {}
+        """Rows as last drawn, less those with a new decision."""
+        self._drawn_alpha: tuple[object, ...] = ()
 
     def key(self, view: View) -> Hashable:
         """Changes with each decision, and when the window of time does."""
         state = view.state
         newest = state.decisions[-1].seq if state.decisions else 0
-        return (newest, window(state.now), state.run is None)
+        return (newest, view.epoch, window(state.now), state.run is None)
 
     def build(self, view: View, size: Size) -> list[Row]:
         """Plot above, axis with the times below."""
@@ -51,7 +55,14 @@ class ThresholdChart(Rows):
         if columns < 4 or rows < 3:
             return []
         self._take_in(view, columns, rows)
-        shown = [self._row(view, row, columns, rows) for row in range(rows)]
+        alpha = self._alpha(view)
+        if alpha != self._drawn_alpha:
+            self._drawn.clear()
+            self._drawn_alpha = alpha
+        for row in range(rows):
+            if row not in self._drawn:
+                self._drawn[row] = self._row(view, row, columns, rows)
+        shown = [self._drawn[row] for row in range(rows)]
         palette, glyphs = view.palette, view.glyphs
         shown.append(
             (
@@ -65,10 +76,12 @@ class ThresholdChart(Rows):
     def _take_in(self, view: View, columns: int, rows: int) -> None:
         state = view.state
         now = window(state.now)
-        if now != self._window or (columns, rows) != self._plot_size:
-            self._window, self._plot_size = now, (columns, rows)
+        plot = (columns, rows, view.epoch)
+        if now != self._window or plot != self._plot_of:
+            self._window, self._plot_of = now, plot
             self._cells.clear()
             self._alphas.clear()
+            self._drawn.clear()
             self._plotted = 0
         fresh: list[Decision] = []
         for decision in reversed(state.decisions):
@@ -93,6 +106,7 @@ class ThresholdChart(Rows):
         counts = self._cells.setdefault((column, row), [0, 0, 0])
         counts[("accept", "take-over", "unverifiable").index(verdict.verdict)] += 1
         self._alphas[column] = verdict.alpha
+        self._drawn.pop(row, None)
 
     def _row(self, view: View, row: int, columns: int, rows: int) -> Row:
         palette, glyphs = view.palette, view.glyphs
@@ -109,6 +123,14 @@ class ThresholdChart(Rows):
             else:
                 line.append((" ", palette.text))
         return ((label, label_style), (glyphs.axis_vertical, palette.faint), *_joined(line))
+
+    def _alpha(self, view: View) -> tuple[object, ...]:
+        """What all rows depend on: where the threshold runs, and the colours."""
+        moved: list[tuple[int, float]] = []
+        for column, alpha in sorted(self._alphas.items()):
+            if not moved or alpha != moved[-1][1]:
+                moved.append((column, alpha))
+        return (tuple(moved), self._first_alpha(view), id(view.palette), view.glyphs.plain)
 
     def _first_alpha(self, view: View) -> float | None:
         if self._alphas:

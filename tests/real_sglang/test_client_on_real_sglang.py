@@ -80,7 +80,7 @@ async def test_a_score_is_what_greedy_sampling_saw(real: Any) -> None:
         whole = await real.client.complete(greedy(begin))
         score = await real.client.score(begin, whole.ids)
         assert len(score.logprobs) == len(whole.ids)
-        assert max(abs(a - b) for a, b in zip(score.logprobs, whole.logprobs or [], strict=True)) < 1e-4
+        assert max(abs(a - b) for a, b in zip(score.logprobs, whole.logprobs or [], strict=True)) < 1e-3
 
 
 async def test_scores_do_not_depend_on_where_they_begin(real: Any) -> None:
@@ -89,7 +89,7 @@ async def test_scores_do_not_depend_on_where_they_begin(real: Any) -> None:
     whole = (await real.client.score(everything[:1], everything[1:])).logprobs
     for at in range(1, len(everything)):
         part = (await real.client.score(everything[:at], everything[at:])).logprobs
-        assert max(abs(a - b) for a, b in zip(part, whole[at - 1 :], strict=True)) < 1e-4
+        assert max(abs(a - b) for a, b in zip(part, whole[at - 1 :], strict=True)) < 1e-3
 
 
 async def test_every_id_of_the_vocabulary_can_be_scored(real: Any) -> None:

@@ -1,0 +1,143 @@
+"""`atts watch` and `atts replay`: the screens over a run file, that of a running engine or a recorded one."""
+
+import argparse
+import asyncio
+import sys
+
+import msgspec
+
+from atts_core.errors import RunError, SettingsError
+from atts_core.runs import commands
+from atts_core.runs.folder import find_run, runs_folder
+from atts_core.runs.player import SPEEDS, Player
+from atts_core.runs.presence import Life
+from atts_core.runs.reader import RunReader
+from atts_tui.frontends.plain import PlainProgress
+from atts_tui.frontends.result import as_json, as_text
+
+STATUS_OF_END = {"done": 0, "incomplete": 1, "failed": 1, "interrupted": 130}
+
+
+class RemoteControl:
+    """A hand on a run in another process, through the commands table of its file."""
+
+    def __init__(self, reader: RunReader) -> None:
+        self._reader = reader
+
+    def pause(self) -> None:
+        """Ask it to send no new requests. Raises RunError where no engine can hear it."""
+        self._reader.send(commands.Pause())
+
+    def resume(self) -> None:
+        """Ask it to send requests again. Raises RunError where no engine can hear it."""
+        self._reader.send(commands.Resume())
+
+    def stop(self) -> None:
+        """Ask it to end the run. Raises RunError where no engine can hear it."""
+        self._reader.send(commands.Cancel())
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """The whole of `atts watch`; returns the exit status."""
+    path = find_run(arguments.run, runs_folder(arguments.runs_dir))
+    reader = RunReader.open(path)
+    try:
+        if arguments.stop:
+            RemoteControl(reader).stop()
+            sys.stdout.write(f"asked run {path.stem} to end; what is finished is kept\n")
+            return 0
+        if reader.trouble:
+            sys.stderr.write(f"atts: {reader.trouble}\n")
+        if arguments.once or arguments.json:
+            return _once(reader, arguments)
+        if sys.stdout.isatty() and sys.stdin.isatty() and not arguments.headless:
+            return _on_screen(reader, arguments)
+        return asyncio.run(_headless(reader))
+    finally:
+        reader.close()
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """The whole of `atts replay`; returns the exit status."""
+    if not SPEEDS[0] <= arguments.speed <= SPEEDS[-1]:
+        raise SettingsError(
+            f"--speed {arguments.speed:g}: must lie between {SPEEDS[0]:g} and {SPEEDS[-1]:g}."
+        )
+    path = find_run(arguments.run, runs_folder(arguments.runs_dir))
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise SettingsError("A replay needs a terminal; `atts runs show` prints what a run came to.")
+    from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
+
+    player = Player.open(path)
+    try:
+        player.set_speed(arguments.speed)
+        player.loop = arguments.loop
+        player.play()
+        app = AttsApp(
+            player,
+            state=player.state,
+            player=player,
+            theme=arguments.theme,
+            fps=arguments.fps or 10,
+            title="replay",
+            ascii_only=arguments.ascii,
+        )
+        app.run()
+    finally:
+        player.close()
+    if player.trouble:
+        raise RunError(player.trouble)
+    return 0
+
+
+def _once(reader: RunReader, arguments: argparse.Namespace) -> int:
+    while batch := reader.drain():
+        reader.state.fold(batch)
+    if arguments.json:
+        result = as_json(reader.state, None) | {"run": reader.about.run, "engine": reader.engine}
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
+    else:
+        sys.stdout.write(f"{reader.about.run}: engine {reader.engine}\n{as_text(reader.state)}\n")
+    return 0
+
+
+async def _headless(reader: RunReader) -> int:
+    state = reader.state
+    progress = PlainProgress(state)
+    progress.say(f"watching {reader.about.run}; its engine is {reader.engine}")
+    async for batch in reader.batches():
+        state.fold(batch)
+        progress.saw(batch)
+    sys.stdout.write(as_text(state) + "\n")
+    return _status(state.finished.end if state.finished else None, reader.engine)
+
+
+def _on_screen(reader: RunReader, arguments: argparse.Namespace) -> int:
+    from atts_tui.app import AttsApp  # noqa: PLC0415
+
+    app = AttsApp(
+        reader,
+        state=reader.state,
+        control=RemoteControl(reader),
+        owns=False,
+        life=lambda: reader.engine,
+        theme=arguments.theme,
+        fps=arguments.fps or 10,
+        title="watch",
+        ascii_only=arguments.ascii,
+    )
+    app.run()
+    finished = app.state.finished
+    if finished is None:
+        sys.stdout.write(
+            f"run {reader.about.run} goes on without this screen; its engine is {reader.engine}\n"
+        )
+        return 0
+    sys.stdout.write(as_text(app.state) + "\n")
+    return _status(finished.end, reader.engine)
+
+
+def _status(end: str | None, life: Life) -> int:
+    if end is None:
+        raise RunError(f"The engine is {life} and the run unfinished; go on with --resume.")
+    return STATUS_OF_END[end]
