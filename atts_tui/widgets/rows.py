@@ -65,6 +65,8 @@ class Rows(Widget):
         self._rows: list[Row] = []
         self._key: Hashable = None
         self._base: Style | None = None
+        self._extent = Size(0, 0)
+        """The size of the content, kept because asking Textual for it costs more than drawing a line."""
 
     def build(self, view: View, size: Size) -> list[Row]:
         """All rows for a content of `size` cells."""
@@ -77,7 +79,9 @@ class Rows(Widget):
     def sync(self, view: View) -> None:
         """Show the view; costs next to nothing where nothing changed."""
         self.view = view
-        size = self.content_size
+        if view.unhurried:
+            self._extent = self.content_size
+        size = self._extent
         if not size:
             return
         key = (self.key(view), size, id(view.palette), view.glyphs.plain)
@@ -95,13 +99,13 @@ class Rows(Widget):
             if y >= len(old) or y >= len(rows) or (old[y] is not rows[y] and old[y] != rows[y])
         ]
         if dirty:
-            width = self.content_size.width
+            width = self._extent.width
             self.refresh(*(Region(0, y, width, lines) for y, lines in runs(dirty)))
 
     def render_line(self, y: int) -> Strip:
         """One row of what was shown last."""
         base = self.base
-        width = self.content_size.width
+        width = self._extent.width
         if y >= len(self._rows) or self.view is None:
             return Strip.blank(width, base)
         return strip_of(self._rows[y], width, base, self.view.glyphs)
@@ -120,5 +124,6 @@ class Rows(Widget):
 
     def on_resize(self, _: events.Resize) -> None:
         """Build again for the new size."""
+        self._extent = self.content_size
         if self.view is not None:
             self.sync(self.view)

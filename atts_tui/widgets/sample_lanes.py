@@ -152,18 +152,15 @@ class SampleLanes(ScrollRows):
         """One row a sample."""
         return len(self._order) or len(self._before)
 
-    def sync(self, view: View) -> None:
+    def show(self, view: View) -> None:
         """Draw again what was touched since the last call."""
-        self.view = view
-        if not self.size:
-            return
         problem = view.problem
         samples = problem.samples if problem is not None else []
         self._order = order = view.order()
         self._before = _before_the_first(view, self.row_width) if not order else []
         frame = (
             view.problem_index,
-            self.size,
+            self.extent,
             len(order),
             id(view.palette),
             view.glyphs.plain,
@@ -212,11 +209,6 @@ class SampleLanes(ScrollRows):
         """Colours changed: forget what was made of them."""
         super().notify_style_update()
         self._strips.clear()
-
-    def on_resize(self, _: events.Resize) -> None:
-        """Rows are as wide as the pane."""
-        if self.view is not None:
-            self.sync(self.view)
 
     def on_click(self, event: events.Click) -> None:
         """A click selects."""

@@ -7,7 +7,7 @@ does several times a second; that cost a quarter of the screen's time.
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -29,7 +29,21 @@ class ScrollRows(Widget):
         self.view: View | None = None
         self.top = 0
         """The first row in sight."""
+        self.extent = Size(0, 0)
+        """The size of this widget, kept because asking Textual for it costs more than drawing a line."""
         self._base: Style | None = None
+
+    def sync(self, view: View) -> None:
+        """Show the view."""
+        self.view = view
+        if view.unhurried:
+            self.extent = self.size
+        if self.extent:
+            self.show(view)
+
+    def show(self, view: View) -> None:
+        """Bring the rows up to date, and draw those that changed."""
+        raise NotImplementedError
 
     def row_count(self) -> int:
         """Rows there are."""
@@ -42,7 +56,7 @@ class ScrollRows(Widget):
     @property
     def row_width(self) -> int:
         """Cells that a row may use: the last column is the bar's."""
-        return max(self.size.width - 1, 0)
+        return max(self.extent.width - 1, 0)
 
     @property
     def base(self) -> Style:
@@ -54,19 +68,19 @@ class ScrollRows(Widget):
     @property
     def at_end(self) -> bool:
         """Whether the last row is in sight."""
-        return self.top >= self.row_count() - self.size.height
+        return self.top >= self.row_count() - self.extent.height
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: a row and its piece of the bar."""
-        width = self.size.width
+        width = self.extent.width
         row, count = self.top + y, self.row_count()
         strip = self.row_strip(row, width) if row < count else Strip.blank(width, self.base)
-        if count <= self.size.height or self.view is None:
+        if count <= self.extent.height or self.view is None or width < 2:
             return strip
         return Strip([*strip.crop(0, width - 1), self._bar(y, self.view)], width)
 
     def _bar(self, y: int, view: View) -> Segment:
-        count, height = self.row_count(), self.size.height
+        count, height = self.row_count(), self.extent.height
         thumb = max(height * height // count, 1)
         start = round(self.top / (count - height) * (height - thumb))
         on = start <= y < start + thumb
@@ -76,13 +90,13 @@ class ScrollRows(Widget):
     def refresh_rows(self, first: int, count: int) -> None:
         """Draw rows again, those of them that are in sight."""
         start = max(first - self.top, 0)
-        end = min(first + count - self.top, self.size.height)
+        end = min(first + count - self.top, self.extent.height)
         if start < end:
-            self.refresh(Region(0, start, self.size.width, end - start))
+            self.refresh(Region(0, start, self.extent.width, end - start))
 
     def move_to(self, top: int) -> None:
         """Show the rows from `top` on, as far as there are so many."""
-        top = max(min(top, self.row_count() - self.size.height), 0)
+        top = max(min(top, self.row_count() - self.extent.height), 0)
         if top != self.top:
             self.top = top
             self.refresh()
@@ -91,8 +105,8 @@ class ScrollRows(Widget):
         """Move as little as it takes to have a row in sight."""
         if row < self.top:
             self.move_to(row)
-        elif row >= self.top + self.size.height:
-            self.move_to(row - self.size.height + 1)
+        elif row >= self.top + self.extent.height:
+            self.move_to(row - self.extent.height + 1)
 
     def show_end(self) -> None:
         """Have the last row in sight."""
@@ -102,6 +116,12 @@ class ScrollRows(Widget):
         """Colours changed: forget what was made of them."""
         super().notify_style_update()
         self._base = None
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Draw for the new size."""
+        self.extent = self.size
+        if self.view is not None:
+            self.sync(self.view)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """The wheel moves the rows."""

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.style import Style
-from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -57,19 +56,17 @@ class StepText(ScrollRows):
         """Lines of the wrapped text."""
         return len(self._rows)
 
-    def sync(self, view: View) -> None:
+    def show(self, view: View) -> None:
         """Make the blocks again that changed, and show the end if it was in sight."""
-        self.view = view
-        if not self.size:
-            return
         sample = view.sample
         touched = sample.touched if sample is not None else 0
-        frame = (view.problem_index, view.sample_index, self.size, id(view.palette), view.glyphs.plain)
+        frame = (view.problem_index, view.sample_index, self.extent, id(view.palette), view.glyphs.plain)
         if frame == self._frame and touched == self._touched:
             return
         follows = self.at_end or frame[:2] != self._frame[:2]
         if frame != self._frame:
             self._blocks.clear()
+            self.refresh()
         self._frame, self._touched = frame, touched
         before = len(self._rows)
         first = self._rebuild(view, sample)
@@ -91,12 +88,7 @@ class StepText(ScrollRows):
 
     def page(self, pages: int) -> None:
         """Scroll by what is in sight, less one row to keep the thread."""
-        self.move_to(self.top + pages * max(self.size.height - 1, 1))
-
-    def on_resize(self, _: events.Resize) -> None:
-        """Wrap for the new width."""
-        if self.view is not None:
-            self.sync(self.view)
+        self.move_to(self.top + pages * max(self.extent.height - 1, 1))
 
     def _rebuild(self, view: View, sample: SampleState | None) -> int:
         """Bring blocks and rows up to date; returns the first row that changed."""

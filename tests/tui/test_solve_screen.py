@@ -197,7 +197,7 @@ async def test_text_follows_its_end_only_while_the_end_is_in_sight() -> None:
         assert "answered" in text(app)
 
 
-async def test_hostile_text_stays_in_its_own_cells() -> None:
+async def test_hostile_text_stays_in_its_own_cells(tmp_path: Path) -> None:
     clean_run, hostile_run = mid(), []
     for stamped in mid():
         event = stamped.event
@@ -223,7 +223,7 @@ async def test_hostile_text_stays_in_its_own_cells() -> None:
             app.view.select(0)
             await frame(pilot)
             expected = [strip.cell_length for strip in app.screen._compositor.render_strips()]
-        async with running(hostile_run, size=size) as (pilot, app, _):
+        async with running(hostile_run, size=size, export_folder=tmp_path) as (pilot, app, _):
             app.view.select(0)
             await frame(pilot)
             for key in ("pageup", "home", "y", "question_mark"):
