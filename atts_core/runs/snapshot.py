@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from atts_core import events as ev
-from atts_core import meters
+from atts_core import meters, state_parts
 from atts_core import state as st
 from atts_core.telemetry import readings
 
@@ -130,6 +130,6 @@ def without_collecting() -> Iterator[None]:
 def fold_version() -> str:
     """Changes whenever the code that folds changes: a keyframe of another fold is not this one's."""
     digest = hashlib.blake2b(digest_size=12)
-    for module in (ev, st, meters, readings):
+    for module in (ev, st, state_parts, meters, readings):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()
