@@ -1,4 +1,4 @@
-"""What RunState is made of: plain records of problems, samples, turns and steps; only its fold changes them."""
+"""What RunState is made of: plain records of problems, samples, turns and steps, changed by its fold only."""
 
 from dataclasses import dataclass, field
 from typing import Literal
