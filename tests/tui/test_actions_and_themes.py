@@ -8,20 +8,22 @@ import pytest
 from rich.color import ColorSystem
 
 from atts_core.errors import SettingsError
-from atts_tui.actions import ACTIONS
+from atts_tui.actions import ACTIONS, actions_of
 from atts_tui.app import AttsApp
 from atts_tui.palette import Palette, palette_from
 from atts_tui.themes import Themes, find_themes, read_theme, shipped_folder, to_textual
 
 
 def test_each_key_and_each_action_is_there_once() -> None:
-    keys = [key for action in ACTIONS for key in action.keys]
-    assert len(keys) == len(set(keys))
+    for replay in (False, True):
+        keys = [key for action in actions_of(replay=replay) for key in action.keys]
+        assert len(keys) == len(set(keys))
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
 
 
 def test_each_action_has_its_method() -> None:
-    assert [action.id for action in ACTIONS if not hasattr(AttsApp, f"action_{action.call}")] == []
+    calls = [call.partition("(")[0] for action in ACTIONS for _, call in action.bindings]
+    assert [call for call in calls if not hasattr(AttsApp, f"action_{call}")] == []
 
 
 @pytest.mark.parametrize(
