@@ -8,7 +8,13 @@ subscription that is only drained, then to one that the app shows; the differenc
 falls silent and the same is measured for an idle screen. The parent only drains the pty and counts bytes.
 CPU time, not wall time: the machine may be busy.
 
-Figures: RESULTS
+Figures (2 virtual cores shared with a training job and test runs, load 2 to 7, Python 3.11.7, Textual 8.2.8;
+the synthetic run changes a stage 80 times a second, which real servers do far less often):
+
+    120x40   4.2 to 4.5 % of a core (median second 3.9 to 4.4 %, quietest 3.3 to 3.7 %), idle 0.10 %, 90 kB/s
+    80x24    4.3 %, idle 0.10 %, 72 kB/s
+    200x60   5.4 %, idle 0.11 %, 125 kB/s
+    120x40 with 64 samples (1,190 events/s)   6.2 %
 """
 
 import argparse
