@@ -77,7 +77,22 @@ def _report(pair: Pair, count: int, samples: int) -> Iterable[str]:
         counts = f"{len(wrong)} of {len(wrong) + len(right)}"
         yield f"AUROC of PPL for the {name}: {auroc(wrong, right):.3f} ({counts})."
 
-    alone_tokens = sum(chain.target_tokens for chain in target)
+    yield from _take_overs(pair, asked[: max(1, count // 2)], max(1, samples // 2), draft, target, values)
+
+
+def _take_overs(
+    pair: Pair,
+    asked: Sequence[Problem],
+    samples: int,
+    draft: Sequence[Chain],
+    target: Sequence[Chain],
+    values: Sequence[float],
+) -> Iterable[str]:
+    """ATTS against take-overs at random, on some of the problems, and the models alone on the same ones."""
+    ids = {problem.id for problem in asked}
+    draft, target = ([chain for chain in chains if chain.problem.id in ids] for chains in (draft, target))
+    per_chain = sum(chain.target_tokens for chain in target) / len(target)
+    yield f"\nTake-overs on the first {len(asked)} of these problems, {samples} samples each:"
     yield "\n| run | nominal | realised | accuracy | majority | target's tokens |\n|---|---|---|---|---|---|"
     yield f"| draft alone | | | {_accuracy(draft)} | {_majority(draft):.3f} | 0 |"
     yield f"| target alone | | | {_accuracy(target)} | {_majority(target):.3f} | 1.00 |"
@@ -85,7 +100,7 @@ def _report(pair: Pair, count: int, samples: int) -> Iterable[str]:
         for rate in _RATES:
             for scores in (values, None):
                 chains, realised = pair.together(asked, samples, scores, rate, take_over, _SAMPLING_SEED)
-                share = sum(chain.target_tokens for chain in chains) / alone_tokens
+                share = sum(chain.target_tokens for chain in chains) / len(chains) / per_chain
                 label = take_over if scores else f"{take_over}, at random"
                 yield (
                     f"| {label} | {rate:.2f} | {realised:.3f} | {_accuracy(chains)} "
