@@ -71,7 +71,7 @@ class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag=True):
-    """First event of a run."""
+    """First event of a run, and first again of each engine that goes on with it."""
 
     run: str
     """Identity of the run, such as `20261120-104512-demo`."""
@@ -89,6 +89,9 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     calibration: CalibrationCard | None
     """None where the run collects scores and decides nothing (`atts calibrate`)."""
     settings: dict[str, Any]
+    dataset: str = ""
+    fingerprint: str = ""
+    """Of the data set."""
 
 
 class RunPaused(Event, frozen=True, kw_only=True, tag=True):

@@ -80,12 +80,12 @@ def load_authors_run(path: Path, samples: int | None = None) -> RecordedRun:
     question by question, as their programs work, and there turn by turn. SettingsError, one sentence, for
     anything else. Format: REFERENCE of the authors' repository at bedf81d7, all published variants.
     """
-    records = sorted(_records(path), key=lambda record: record["problem_index"])
+    records = sorted(read_records(path), key=lambda record: record["problem_index"])
     if not records:
         raise SettingsError(
             f"{path} holds no results of the authors' programs (problem_XXXX.json or .jsonl)."
         )
-    repeats = samples or _samples_of(records)
+    repeats = samples or samples_of(records)
     steps: list[RecordedStep] = []
     chains: list[RecordedChain] = []
     unscored = 0
@@ -102,7 +102,7 @@ def load_authors_run(path: Path, samples: int | None = None) -> RecordedRun:
                 problem=problem,
                 sample=sample,
                 answer=answer if isinstance(answer, str) and answer != "invalid" else None,
-                question=_question(record),
+                question=question_of(record),
                 seconds=float(seconds) if isinstance(seconds, int | float) else None,
             )
         )
@@ -157,8 +157,9 @@ def _turn(entry: dict[str, Any]) -> int:
     return turn
 
 
-def _samples_of(records: list[dict[str, Any]]) -> int:
-    texts = [(record["problem_index"], _question(record)) for record in records]
+def samples_of(records: list[dict[str, Any]]) -> int:
+    """Samples of a question, as the questions' texts tell; their usual 16 where they do not."""
+    texts = [(record["problem_index"], question_of(record)) for record in records]
     if not any(text for _, text in texts):
         return _USUAL_SAMPLES
     spans: dict[str, list[int]] = {}
@@ -172,14 +173,16 @@ def _samples_of(records: list[dict[str, Any]]) -> int:
     raise SettingsError("It cannot be told how many samples a question of this run has; say it.")
 
 
-def _question(record: dict[str, Any]) -> str:
+def question_of(record: dict[str, Any]) -> str:
+    """The text of a record's question; a list (GPQA) is joined by lines."""
     question = record.get("question")
     if isinstance(question, list):
         return "\n".join(str(part) for part in question)
     return question if isinstance(question, str) else ""
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The authors' records of a folder or file, one by one. SettingsError for what is none of theirs."""
     try:
         if path.is_dir():
             for file in sorted(path.iterdir()):

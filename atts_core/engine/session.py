@@ -87,7 +87,7 @@ class Session:
             calibration = await collect_first_turns(self.pair, self.settings, problems, bus)
         decider = Decider(conformal, calibration)
         decider.require(problem.id for problem in problems.problems)
-        bus.publish(self._run_started(decider, command, run))
+        bus.publish(self._run_started(decider, problems, command, run))
         for warning in self.warnings:
             bus.publish(ev.Warned(message=warning))
         return self._engine(decider, bus, problems)
@@ -101,7 +101,7 @@ class Session:
             SettingsError: with these settings the rest would be another run than the beginning.
         """
         decider = restore_decider(progress, calibration)
-        started = self._run_started(decider, progress.run.command, progress.run.run)
+        started = self._run_started(decider, problems, progress.run.command, progress.run.run)
         refuse_differences(progress, started)
         bus.publish(started)
         engine = self._engine(decider, bus, problems)
@@ -129,7 +129,7 @@ class Session:
             and calibration.identity.dataset_fingerprint == problems.fingerprint,
         )
 
-    def _run_started(self, decider: Decider, command: str, run: str) -> ev.RunStarted:
+    def _run_started(self, decider: Decider, problems: ProblemSet, command: str, run: str) -> ev.RunStarted:
         settings, conformal, calibration = self.settings, self.settings.conformal, decider.calibration
         guarantee = describe(conformal, calibration)
         return ev.RunStarted(
@@ -157,6 +157,8 @@ class Session:
                 limits=guarantee.limits,
             ),
             settings=msgspec.to_builtins(settings),
+            dataset=problems.dataset,
+            fingerprint=problems.fingerprint,
         )
 
 

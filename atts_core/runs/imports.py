@@ -109,6 +109,8 @@ def _events(source: Path, folder: Path) -> Imported:
                     command=run.command,
                     created=run.started_at,
                     version=run.version,
+                    dataset=run.dataset,
+                    fingerprint=run.fingerprint,
                     origin=str(source),
                 )
                 writer = stack.enter_context(_new(path, about))
@@ -141,10 +143,10 @@ def _authors(
     names: tuple[str, str, str],
     alpha: float,
 ) -> Imported:
-    found = sorted(authors._records(source), key=lambda record: record["problem_index"])
+    found = sorted(authors.read_records(source), key=lambda record: record["problem_index"])
     if not found:
         raise SettingsError(f"{source} is no run: neither ours nor one of the authors' programs.")
-    each = samples or authors._samples_of(found)
+    each = samples or authors.samples_of(found)
     if not 0 < each <= MOST_SAMPLES:
         raise SettingsError(f"{source} would have {each:,} samples of a question; say how many it has.")
     for one, following in pairwise(found):
@@ -222,7 +224,7 @@ class _AuthorsRun:
         if self.note:
             yield 0.0, ev.Warned(message=self.note)
         for problem, (number, places) in enumerate(self._questions.items()):
-            question = clean(authors._question(self._found[places[0]]))
+            question = clean(authors.question_of(self._found[places[0]]))
             yield (
                 0.0,
                 ev.ProblemAdded(

@@ -1,4 +1,4 @@
-"""A run that is killed, goes on, is detached, watched, exported, imported: by the command line, on real files."""
+"""The life of a run by the command line: killed, resumed, detached, watched, exported, imported, removed."""
 
 import json
 import os
