@@ -70,6 +70,15 @@ ACTIONS: tuple[Action, ...] = (
         "pause", ("p",), "p", "pause run",
         "Pause the run, or let it go on: requests under way finish, no new ones leave.", "Run", 4,
     ),
+    Action(
+        "stop_sample", ("x",), "x", "",
+        "End the selected sample before its next request; asks first.", "Run",
+    ),
+    Action(
+        "retry_sample", ("r",), "r", "",
+        "Let the selected sample, if it failed, go on from its last finished step; asks first.", "Run",
+    ),
+    Action("stop_run", ("X",), "X", "", "End the run; asks first. What is finished is kept.", "Run"),
     Action("play", ("space",), "space", "play", "Play, or hold.", "Replay", 3, "freeze"),
     Action("slower", ("left_square_bracket",), "[", "slower", "Play more slowly.", "Replay", 6,
            "replay('slower')"),
@@ -90,6 +99,11 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("loop", ("l",), "l", "", "Begin again at the end, or no longer.", "Replay"),
     Action(
+        "calibration", ("c",), "c", "calibration",
+        "What the threshold promises, what came of it so far, drift, and whether PPL carries signal.",
+        "Look", 6,
+    ),
+    Action(
         "copy", ("y",), "y", "copy", "Copy the text of the selected sample to the clipboard.", "Take away", 9,
     ),
     Action(
@@ -106,7 +120,7 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 
-ONLY_LIVE = ("freeze", "pause")
+ONLY_LIVE = ("freeze", "pause", "stop_sample", "retry_sample", "stop_run")
 """Actions that a replay has none of: its own keys do what is left of them."""
 
 

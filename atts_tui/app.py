@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
@@ -24,6 +24,8 @@ from atts_tui.actions import ACTIONS, actions_of
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, palette_from
+from atts_tui.run_actions import RunActions
+from atts_tui.screens.calibration import CalibrationPage
 from atts_tui.screens.confirm import ConfirmQuit
 from atts_tui.screens.help import HelpScreen
 from atts_tui.screens.run_screen import RunScreen
@@ -49,7 +51,7 @@ CLIPBOARD_AT_MOST = 74_000
 """Bytes of text that the copy sequence (OSC 52) carries in common terminals; more goes to a file."""
 
 
-class AttsApp(App[None]):
+class AttsApp(RunActions):
     """Shows a run from a source of events.
 
     With a `control` the screen owns the run: it can pause it, and quitting asks first while it is unfinished;
@@ -122,6 +124,8 @@ class AttsApp(App[None]):
             self.register_theme(to_textual(found))
         self.theme = self._first_theme
         self._epoch = player.epoch if player is not None else 0
+        self._warned = len(self.state.warnings)
+        self._warned_of_drift = self.state.drift is not None
         self.view = View(
             self.state,
             palette_from(self.get_css_variables()),
@@ -190,6 +194,7 @@ class AttsApp(App[None]):
                 self._show(slow=True)
             return
         if folded:
+            self._warn()
             self._quiet_frames = 0
             self.view.advance()
             self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
@@ -210,6 +215,24 @@ class AttsApp(App[None]):
         if isinstance(screen, RunScreen):
             self.view.unhurried = slow
             screen.sync(self.view)
+
+    def _warn(self) -> None:
+        """Show what the run warns of, once; a replay's warnings are in its past."""
+        warnings, drift = self.state.warnings, self.state.drift
+        if self._player is None:
+            for message in warnings[self._warned :]:
+                self.notify(
+                    self.view.glyphs.safe(clean(message)), severity="warning", markup=False, timeout=12
+                )
+            if drift is not None and not self._warned_of_drift:
+                self.notify(
+                    self.view.glyphs.safe(drift.message),
+                    title="Drift",
+                    severity="error",
+                    markup=False,
+                    timeout=20,
+                )
+        self._warned, self._warned_of_drift = len(warnings), drift is not None
 
     def _jumped(self, player: Player) -> None:
         """A replay stands at another moment: everything goes on from its state there."""
@@ -336,16 +359,10 @@ class AttsApp(App[None]):
             self.view.waiting = 0
         self._show(slow=True)
 
-    def action_pause(self) -> None:
-        """Pause the run, or let it go on."""
-        if self.state.finished is not None:
-            self._say("The run is over; there is nothing to pause.")
-        elif self._control is None:
-            self._say("This screen only watches the run; pause it where it was started.")
-        elif self.state.paused:
-            self._control.resume()
-        else:
-            self._control.pause()
+    def action_calibration(self) -> None:
+        """Show what the threshold promises and what came of it."""
+        if isinstance(self.screen, RunScreen):
+            self.push_screen(CalibrationPage(self.view, self.size.width), lambda _: self._show(slow=True))
 
     # A replay's transport. Its keys do nothing on a screen that shows a run as it goes.
 
@@ -443,9 +460,6 @@ class AttsApp(App[None]):
             self.exit()
         else:
             self._show(slow=True)
-
-    def _say(self, message: str) -> None:
-        self.notify(self.view.glyphs.safe(message), markup=False)
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the registry of actions, and every theme by name."""

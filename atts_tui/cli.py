@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pace",
         type=float,
         metavar="R",
-        help="tokens a second of one stream, so that an eye can follow (default: 60 on a screen, else "
+        help="tokens a second of one stream, so that an eye can follow (default: 40 on a screen, else "
         "unlimited; 0: unlimited)",
     )
     _run_options(demo)
@@ -259,9 +259,9 @@ def _runs_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     exported.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
     exported.add_argument(
         "--format",
-        choices=("jsonl", "csv-samples", "csv-verdicts", "reference"),
+        choices=("jsonl", "csv-samples", "csv-verdicts", "reference", "svg"),
         default="jsonl",
-        help="events as JSON lines (default), tables, or the authors' folder of problem_XXXX.json",
+        help="events as JSON lines (default), tables, the authors' folder of problem_XXXX.json, a picture",
     )
     exported.add_argument(
         "-o", "--output", required=True, metavar="PATH", help="file, or folder for reference"

@@ -35,3 +35,15 @@ class Control(Protocol):
     def resume(self) -> None:
         """Go on after `pause`."""
         ...
+
+    def stop(self) -> None:
+        """End the run; what was finished is kept."""
+        ...
+
+    def stop_sample(self, problem: int, sample: int) -> None:
+        """End one sample before its next request."""
+        ...
+
+    def retry_sample(self, problem: int, sample: int) -> None:
+        """Let a failed sample go on from its last finished step."""
+        ...

@@ -4,6 +4,7 @@ Without URLs the embedded pair is started as two servers of its own on loopback 
 URLs the same code talks to them. Nothing below this file knows the difference.
 """
 
+import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -65,6 +66,8 @@ class Session:
                 return None
             path = str(EMBEDDED_CALIBRATION)
         calibration = load_calibration(Path(path))
+        if self.settings.calibration is None:
+            calibration = dataclasses.replace(calibration, source="the embedded pair's own")
         mine = identity(self.pair, self.settings, problems, first_turn_only=False)
         self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
         return calibration

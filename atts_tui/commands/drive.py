@@ -58,6 +58,16 @@ class Control:
         if self.task:
             self.task.cancel()
 
+    def stop_sample(self, problem: int, sample: int) -> None:
+        """End one sample before its next request."""
+        if self._engine:
+            self._engine.stop_sample(problem, sample)
+
+    def retry_sample(self, problem: int, sample: int) -> None:
+        """Let a failed sample go on from its last finished step."""
+        if self._engine:
+            self._engine.retry_sample(problem, sample)
+
     def command(self, command: commands.AnyCommand) -> None:
         """What a viewer in another process wishes."""
         match command:
@@ -67,12 +77,10 @@ class Control:
                 self.resume()
             case commands.Cancel():
                 self.stop()
-            case commands.StopSample(problem=problem, sample=sample) if self._engine:
-                self._engine.stop_sample(problem, sample)
-            case commands.RetrySample(problem=problem, sample=sample) if self._engine:
-                self._engine.retry_sample(problem, sample)
-            case _:
-                pass
+            case commands.StopSample(problem=problem, sample=sample):
+                self.stop_sample(problem, sample)
+            case commands.RetrySample(problem=problem, sample=sample):
+                self.retry_sample(problem, sample)
 
     def trouble(self, message: str) -> None:
         """The run file cannot be written: wait, so that nothing is lost."""

@@ -20,6 +20,7 @@ from atts_core.runs.imports import import_run
 from atts_core.runs.manage import compare, info_of, list_runs, remove
 from atts_core.runs.reader import RunReader
 from atts_tui.commands.gold import read_gold
+from atts_tui.commands.picture import export_picture
 from atts_tui.frontends.result import as_json, as_text
 
 STATUS_STYLE = {
@@ -130,10 +131,12 @@ def _remove(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _export(arguments: argparse.Namespace, folder: Path) -> int:
-    path = find_run(arguments.run, folder)
-    sys.stdout.write(
-        export(path, arguments.format, Path(arguments.output), overwrite=arguments.overwrite) + "\n"
-    )
+    path, target = find_run(arguments.run, folder), Path(arguments.output)
+    if arguments.format == "svg":
+        line = export_picture(path, target, overwrite=arguments.overwrite)
+    else:
+        line = export(path, arguments.format, target, overwrite=arguments.overwrite)
+    sys.stdout.write(line + "\n")
     return 0
 
 

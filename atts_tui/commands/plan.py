@@ -21,7 +21,7 @@ from atts_core.runs.resume import RunProgress, read_progress
 
 MAX_PROBLEM = 100_000
 """Characters: no context holds more, and a binary file given by mistake is caught early."""
-DEMO_PACE = 60.0
+DEMO_PACE = 40.0
 """Tokens a second of one stream in a demo on a screen: about what a large model on a GPU gives."""
 
 

@@ -36,6 +36,14 @@ class RemoteControl:
         """Ask it to end the run. Raises RunError where no engine can hear it."""
         self._reader.send(commands.Cancel())
 
+    def stop_sample(self, problem: int, sample: int) -> None:
+        """Ask it to end one sample. Raises RunError where no engine can hear it."""
+        self._reader.send(commands.StopSample(problem=problem, sample=sample))
+
+    def retry_sample(self, problem: int, sample: int) -> None:
+        """Ask it to let a failed sample go on. Raises RunError where no engine can hear it."""
+        self._reader.send(commands.RetrySample(problem=problem, sample=sample))
+
 
 def watch(arguments: argparse.Namespace) -> int:
     """The whole of `atts watch`; returns the exit status."""

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.live import realised
 from atts_core.events import VerdictReached
 from atts_core.problems.metrics import Accuracy, accuracy
 from atts_core.state import ProblemState, RunState, SampleState
@@ -45,6 +46,7 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
         "takeover": {
             "nominal": run.calibration.nominal if run and run.calibration else None,
             "realised": state.overall.realised,
+            "interval": msgspec.to_builtins(realised(state).overall),
             "decisions": state.overall.decisions,
             "unverifiable": state.unverifiable,
         },
@@ -127,11 +129,10 @@ def as_text(state: RunState) -> str:
         )
     run = state.run
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
-    realised = "—" if state.overall.realised is None else f"{state.overall.realised:.0%}"
     written = state.draft_tokens + state.target_tokens
     share = f"{state.target_tokens / written:.0%}" if written else "—"
     lines += [
-        f"take-over: {realised}{nominal} of {state.overall.decisions:,} steps",
+        f"take-over: {_percent(realised(state).overall)}{nominal} of {state.overall.decisions:,} steps",
         (
             f"tokens: draft {state.draft_tokens:,}, target {state.target_tokens:,} ({share} of what was "
             f"written), verified {state.verified_tokens:,}; {state.now:.1f} s"

@@ -1,4 +1,4 @@
-"""Asks before an unfinished run is ended."""
+"""Asks before something is done that cannot be undone."""
 
 from typing import ClassVar
 
@@ -11,29 +11,36 @@ from atts_tui.widgets.rows import Row, paragraph
 WIDTH = 50
 
 
-class ConfirmQuit(Overlay):
-    """True where the person wants to quit; asking to quit a second time says so as well."""
+class Confirm(Overlay):
+    """A question; the screen's result is True for yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "dismiss(True)", "quit"),
-        Binding("n,escape", "dismiss(False)", "stay"),
+        Binding("y,enter", "dismiss(True)", "yes"),
+        Binding("n,escape", "dismiss(False)", "no"),
     ]
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, title: str, question: str, yes: str, no: str) -> None:
         palette = view.palette
-        state = view.state
-        running = state.samples_total - state.samples_ended
-        said = f"{running} of {state.samples_total} samples have not ended. " if state.samples_total else ""
-        rows: list[Row] = paragraph(
-            said + "Quitting stops the run; what is finished is kept.", WIDTH, palette.text
-        )
+        rows: list[Row] = paragraph(question, WIDTH, palette.text)
         rows.append((("", palette.text),))
         rows.append(
             (
                 ("y", palette.accent),
-                (" quit     ", palette.text),
+                (f" {yes}     ", palette.text),
                 ("n", palette.accent),
-                (" stay", palette.text),
+                (f" {no}", palette.text),
             )
         )
-        super().__init__(view, "Quit?", rows, WIDTH)
+        super().__init__(view, title, rows, WIDTH)
+
+
+class ConfirmQuit(Confirm):
+    """Whether to quit and so end the run; asking to quit a second time says yes as well."""
+
+    def __init__(self, view: View) -> None:
+        state = view.state
+        running = state.samples_total - state.samples_ended
+        said = f"{running} of {state.samples_total} samples have not ended. " if state.samples_total else ""
+        super().__init__(
+            view, "Quit?", said + "Quitting stops the run; what is finished is kept.", "quit", "stay"
+        )

@@ -23,6 +23,15 @@ class Hand:
     def resume(self) -> None:
         self.told.append("resume")
 
+    def stop(self) -> None:
+        self.told.append("stop")
+
+    def stop_sample(self, problem: int, sample: int) -> None:
+        self.told.append(f"stop sample {problem} {sample}")
+
+    def retry_sample(self, problem: int, sample: int) -> None:
+        self.told.append(f"retry sample {problem} {sample}")
+
 
 async def frame(pilot: Pilot[Any]) -> None:
     """One frame of the app, drawn."""
