@@ -261,6 +261,13 @@ class AttsApp(RunActions):
         else:
             self._say(message)
 
+    def draw(self) -> None:
+        """One frame now, of everything that waits."""
+        while self._feed.advance():
+            pass
+        self.view.advance()
+        self._show(slow=True)
+
     def remaining(self) -> list[Stamped]:
         """Events that came and were not folded when the app ended."""
         return self._feed.remaining()

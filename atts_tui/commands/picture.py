@@ -23,6 +23,8 @@ def export_picture(run: Path, target: Path, *, theme: str | None = None, overwri
         app = AttsApp(reader, state=reader.state, theme=theme, title=reader.about.command)
         async with app.run_test(size=SIZE) as pilot:
             await pilot.pause()
+            app.draw()
+            await pilot.pause()
             return app.export_screenshot(title=f"atts {reader.about.run}")
 
     try:
