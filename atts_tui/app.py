@@ -120,6 +120,8 @@ class AttsApp(RunActions):
         self._frame = 0
         self._quiet_frames = 0
         self._quiet = asyncio.Event()
+        self.shown = asyncio.Event()
+        """Set once the first frame is on the screen."""
         for found in self._themes.found.values():
             self.register_theme(to_textual(found))
         self.theme = self._first_theme
@@ -167,6 +169,7 @@ class AttsApp(RunActions):
         for failure in self._themes.failures:
             self.notify(failure, title="A theme was left out", severity="warning", markup=False)
         self.call_after_refresh(self._tick)
+        self.call_after_refresh(self.shown.set)
 
     # The frame clock.
 

@@ -1,23 +1,29 @@
-"""What a command is going to run, decided and checked before anything starts."""
+"""What a command is going to run, decided and checked before anything starts.
+
+Imports nothing of the engine, so that a screen opens before that is loaded.
+"""
 
 import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from atts_core import config
-from atts_core.conformal import save_calibration
-from atts_core.engine.collect import Scores, identity
-from atts_core.engine.session import Session
 from atts_core.errors import SettingsError
 from atts_core.problems.builtin.readable import readable
 from atts_core.problems.load import ProblemSet, load_problems, typed_problem
 from atts_core.problems.problem import Problem
 from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.resume import RunProgress, read_progress
+
+if TYPE_CHECKING:
+    from atts_core.conformal import Calibration
+    from atts_core.engine.collect import Scores
+    from atts_core.engine.session import Session
 
 MAX_PROBLEM = 100_000
 """Characters: no context holds more, and a binary file given by mistake is caught early."""
@@ -36,7 +42,7 @@ class Plan:
     """Where its run file goes."""
     pace: float | None = None
     """Tokens a second and stream that the embedded pair is held to."""
-    finish: Callable[[Session, Scores], str] | None = None
+    finish: Callable[["Session", "Scores"], str] | None = None
     """What to do with the scores of the run once it is done; returns a line for the user."""
     path: Path | None = None
     """The file of a run that goes on."""
@@ -114,11 +120,14 @@ def plan_calibrate(arguments: argparse.Namespace) -> Plan:
         raise SettingsError("--calibration: calibrating starts from nothing; leave it out.")
     arguments.mode = "online"
 
-    def write(session: Session, scores: Scores) -> str:
+    def write(session: "Session", scores: "Scores") -> str:
+        from atts_core.conformal import save_calibration  # noqa: PLC0415  # see the top of the file
+        from atts_core.engine.collect import identity  # noqa: PLC0415
+
         card = identity(session.pair, session.settings, plan.problems, first_turn_only=False)
         calibration = scores.calibration(plan.problems.problems, card, str(output))
         save_calibration(calibration, output, overwrite=arguments.overwrite)
-        return f"wrote {output}: {len(calibration):,} scores of {len(calibration.problems)} problems"
+        return f"wrote {output}: {_worth(calibration, session.settings.conformal.nominal_alpha)}"
 
     if arguments.resume is not None:
         _refuse_both(arguments, "dataset", "limit")
@@ -151,6 +160,23 @@ def readable_problem(typed: ProblemSet) -> ProblemSet:
     if reading.gold is None:
         return typed
     return typed_problem(msgspec.structs.replace(problem, gold=problem.gold or reading.gold), builtin=True)
+
+
+def _worth(calibration: "Calibration", alpha: float) -> str:
+    """What a new calibration holds, and what more problems would bring; more samples hardly would."""
+    from atts_core.conformal.guarantees import half_width_with  # noqa: PLC0415
+
+    problems = len(calibration.problems)
+    held = f"{len(calibration):,} scores of {problems:,} problems"
+    if problems < 2:
+        return f"{held}; one problem says nothing of others"
+    now, one, double = (
+        half_width_with(calibration, alpha, n) for n in (problems, problems + 1, 2 * problems)
+    )
+    return (
+        f"{held}\nthe take-over rate that it gives at alpha {alpha:g} is known to ±{now:.1%} (95 %); one "
+        f"more problem would narrow that by {now - one:.2%}, twice as many problems to ±{double:.1%}"
+    )
 
 
 def _plan_resume(arguments: argparse.Namespace, command: str) -> Plan:

@@ -13,8 +13,8 @@ import msgspec
 from atts_core import events as ev
 from atts_core.errors import AttsError
 from atts_core.state import RunState
+from atts_tui.commands.control import Control, begin
 from atts_tui.commands.detach import detach, tell_parent
-from atts_tui.commands.drive import Control, begin, drive
 from atts_tui.commands.plan import Plan, plan_calibrate, plan_demo, plan_eval, plan_solve
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
@@ -59,6 +59,8 @@ async def _headless(plan: Plan, arguments: argparse.Namespace) -> int:
     def started(path: Path) -> None:
         files.append(path)
         tell_parent(path)
+
+    from atts_tui.commands.drive import drive  # noqa: PLC0415  # the engine; a screen opens before it
 
     subscription = bus.subscribe()
     task = control.task = asyncio.create_task(drive(plan, bus, control, progress.say, started))
@@ -129,6 +131,9 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
         )
 
         async def engine() -> None:
+            await app.shown.wait()
+            from atts_tui.commands.drive import drive  # noqa: PLC0415  # the engine, behind the first picture
+
             try:
                 lines.append(await drive(plan, bus, control, app.say, files.append))
             except AttsError as error:

@@ -60,7 +60,8 @@ def _event(shape: str, n: int) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def _serve(shape: str, port_to: Connection) -> None:
+def serve(shape: str, port_to: Connection) -> None:
+    """A server that streams what SGLang of this release streams; tells its port."""
     events = [_event(shape, n) for n in range(1, TOKENS + 1)]
     info = {
         "version": shape,
@@ -144,7 +145,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "").parse_args()
     for shape in SHAPES:
         receive, send = multiprocessing.Pipe(duplex=False)
-        server = multiprocessing.Process(target=_serve, args=(shape, send), daemon=True)
+        server = multiprocessing.Process(target=serve, args=(shape, send), daemon=True)
         server.start()
         url = f"http://127.0.0.1:{receive.recv()}"
         for name, run in (("client", _ours), ("httpx2's transport, bytes only", _stock)):
