@@ -196,18 +196,7 @@ class Layers:
         """
         given = self.given()
         samples = _or(given.samples, 16)
-        conformal = ConformalSettings(
-            mode=_or(given.mode, "marginal" if given.rule == "reference" else profile.mode),
-            rule=_or(given.rule, "conformal"),
-            alpha=given.alpha,
-            takeover_rate=given.takeover_rate,
-            budget=given.budget,
-            samples=samples,
-            adapt=given.adapt,
-            gamma=_or(given.gamma, DEFAULT_GAMMA),
-            window=given.window,
-            smoothed=_or(given.smoothed, False),
-        )
+        conformal = self._conformal(given, samples, profile)
         return Settings(
             draft=without_credentials(given.draft),
             target=without_credentials(given.target),
@@ -227,6 +216,28 @@ class Layers:
             stop=profile.stop,
             instruct=profile.instruct,
         )
+
+    def _conformal(self, given: Given, samples: int, profile: Profile) -> ConformalSettings:
+        try:
+            return ConformalSettings(
+                mode=_or(given.mode, "marginal" if given.rule == "reference" else profile.mode),
+                rule=_or(given.rule, "conformal"),
+                alpha=given.alpha,
+                takeover_rate=given.takeover_rate,
+                budget=given.budget,
+                samples=samples,
+                adapt=given.adapt,
+                gamma=_or(given.gamma, DEFAULT_GAMMA),
+                window=given.window,
+                smoothed=_or(given.smoothed, False),
+            )
+        except SettingsError as error:
+            said_at = [
+                self._origins[name] for name in ConformalSettings.__struct_fields__ if name in self._origins
+            ]
+            if not said_at:
+                raise
+            raise SettingsError(f"{', '.join(said_at)}: {error}") from None
 
 
 def load(

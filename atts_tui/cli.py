@@ -26,6 +26,9 @@ GUARANTEE = """how a step is decided:
   guaranteed anything."""
 
 
+MODE_DEFAULT = "online; embedded pair: marginal, so that runs repeat"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
@@ -40,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except AttsError as error:
-        print(f"atts: {error}", file=sys.stderr)  # noqa: T201
+        from atts_tui.text import clean  # noqa: PLC0415
+
+        print(f"atts: {clean(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     except KeyboardInterrupt:
         return 130
@@ -103,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "examples:\n  atts demo\n  atts demo --problems 8 --takeover-rate 0.2\n"
         "  atts demo --headless --json --seed 1",
     )
-    demo.add_argument("--problems", type=int, default=5, metavar="N", help="how many problems (default: 5)")
+    demo.add_argument("--problems", type=int, metavar="N", help="how many problems (default: 5)")
     demo.add_argument("--level", type=int, metavar="L", help="difficulty 2 to 5 (default: mixed)")
     demo.add_argument(
         "--pace",
@@ -113,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         "unlimited; 0: unlimited)",
     )
     _run_options(demo)
+    _resume_options(demo)
 
     evaluate = _command(
         commands,
@@ -145,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     calibrate.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     calibrate.add_argument("--limit", type=int, metavar="N", help="problems (default: 100)")
-    _run_options(calibrate)
+    _run_options(calibrate, samples=4, mode="online, the only one here")
     _resume_options(calibrate)
 
     _file_commands(commands)
@@ -178,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--seed", type=int, metavar="N", help="of the random numbers of --smoothed")
     audit.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    _threshold_options(audit)
+    _threshold_options(audit, "the run's own; else marginal with a calibration, online without")
 
     check = _command(
         commands,
@@ -238,7 +244,8 @@ def _runs_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     runs.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
-    runs.set_defaults(filter=None, sort=None, reverse=False, json=False)
+    runs.add_argument("--json", action="store_true", help="JSON on stdout")
+    runs.set_defaults(filter=None, sort=None, reverse=False)
     actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions (default: list)")
     listed = actions.add_parser("list", help="all runs, newest first")
     listed.add_argument(
@@ -251,7 +258,7 @@ def _runs_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     compared = actions.add_parser("compare", help="two or more runs side by side")
     compared.add_argument("runs", nargs="+", metavar="RUN")
     for parser in (listed, shown, compared):
-        parser.add_argument("--json", action="store_true", help="JSON on stdout")
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout")
     removed = actions.add_parser("remove", help="delete runs; asks first")
     removed.add_argument("runs", nargs="+", metavar="RUN")
     removed.add_argument("--yes", action="store_true", help="do not ask")
@@ -312,10 +319,12 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _run_options(parser: argparse.ArgumentParser) -> None:
+def _run_options(parser: argparse.ArgumentParser, *, samples: int = 16, mode: str = MODE_DEFAULT) -> None:
     _server_options(parser)
     method = parser.add_argument_group("method")
-    method.add_argument("--samples", type=int, metavar="M", help="chains for each problem (default: 16)")
+    method.add_argument(
+        "--samples", type=int, metavar="M", help=f"chains for each problem (default: {samples})"
+    )
     method.add_argument("--turns", type=int, metavar="T", help="rounds of a chain at most (default: 15)")
     method.add_argument(
         "--draft-tokens",
@@ -337,8 +346,10 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         help="continue: the target goes on after the rejected step (default); rewrite: it replaces the step "
         "(default of the embedded pair)",
     )
-    method.add_argument("--seed", type=int, metavar="N", help="makes a run repeatable (default: 0)")
-    _threshold_options(parser).add_argument(
+    method.add_argument(
+        "--seed", type=int, metavar="N", help="makes a run repeatable, in every mode but online (default: 0)"
+    )
+    _threshold_options(parser, mode).add_argument(
         "--strict", action="store_true", default=None, help="refuse a calibration that differs from the run"
     )
     machine = parser.add_argument_group("servers' load")
@@ -374,7 +385,7 @@ def _resume_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _threshold_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+def _threshold_options(parser: argparse.ArgumentParser, mode: str) -> "argparse._ArgumentGroup":
     threshold = parser.add_argument_group("threshold (give one of the first three)")
     threshold.add_argument(
         "--takeover-rate", type=float, metavar="R", help="nominal share of steps taken over (default: 0.4)"
@@ -387,7 +398,7 @@ def _threshold_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGr
     threshold.add_argument(
         "--mode",
         choices=("marginal", "conditional", "per-turn", "centred", "online"),
-        help="what a step is ranked against (default: online; embedded pair: marginal, so that runs repeat)",
+        help=f"what a step is ranked against (default: {mode})",
     )
     threshold.add_argument(
         "--rule", choices=("conformal", "reference"), help="reference: the authors' rule, without the + 1"

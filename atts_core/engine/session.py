@@ -220,6 +220,11 @@ async def open_session(
             session.warnings.append(
                 "A server of this pair honours no seed, so --seed cannot make this run repeatable."
             )
+        if settings.conformal.mode == "online" and given.seed is not None:
+            session.warnings.append(
+                "Mode online decides by the steps before, in the order in which they come, so --seed alone "
+                "cannot make this run repeatable; any other mode can."
+            )
         yield session
 
 

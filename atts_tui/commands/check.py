@@ -55,8 +55,15 @@ async def _look(arguments: argparse.Namespace) -> AsyncIterator[Finding]:
     yield _terminal()
     try:
         layers = config.load(
-            config.Given(draft=arguments.draft, target=arguments.target, calibration=arguments.calibration)
+            config.Given(
+                draft=arguments.draft,
+                target=arguments.target,
+                draft_tokenizer=arguments.draft_tokenizer,
+                target_tokenizer=arguments.target_tokenizer,
+                calibration=arguments.calibration,
+            )
         )
+        layers.resolve(config.EMBEDDED if layers.given().draft is None else config.SERVERS)
         yield Finding("ok", "settings", "atts.toml, environment and options agree")
     except AttsError as error:
         yield Finding("problem", "settings", str(error))

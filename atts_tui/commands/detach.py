@@ -1,5 +1,6 @@
 """`--detach`: the same command again as a process of its own, which no terminal takes down with it."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def detach(plan: Plan) -> int:
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603  # ourselves, with the user's own arguments
             [sys.executable, "-m", "atts_tui.cli", *arguments, "--headless"],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -36,6 +37,10 @@ def detach(plan: Plan) -> int:
             env={**os.environ, READY: str(write)},
         )
     os.close(write)
+    assert process.stdin is not None  # noqa: S101  # a pipe, as asked for above
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        if "-" in arguments:  # our own standard input has been read already
+            process.stdin.write(plan.problems.problems[0].question.encode())
     with os.fdopen(read, "rb") as ready:
         line = ready.readline()
     if not line:

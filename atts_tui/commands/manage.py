@@ -22,6 +22,7 @@ from atts_core.runs.reader import RunReader
 from atts_tui.commands.gold import read_gold
 from atts_tui.commands.picture import export_picture
 from atts_tui.frontends.result import as_json, as_text
+from atts_tui.text import clean, clean_line
 
 STATUS_STYLE = {
     "running": "bold",
@@ -64,10 +65,10 @@ def _list(arguments: argparse.Namespace, folder: Path) -> int:
     for info in infos:
         summary = info.summary
         table.add_row(
-            Text(info.run),
+            Text(clean_line(info.run)),
             Text(info.status, STATUS_STYLE.get(info.status, "")),
-            Text(info.about.dataset if info.about else ""),
-            Text(info.models),
+            Text(clean_line(info.about.dataset) if info.about else ""),
+            Text(clean_line(info.models)),
             f"{summary.problems_finished}/{summary.problems}",
             _share(summary.accuracy),
             _share(summary.majority),
@@ -90,15 +91,16 @@ def _show(arguments: argparse.Namespace, folder: Path) -> int:
     info = info_of(path)
     began = info.summary.started_at or (info.about.created if info.about else None)
     when = datetime.fromtimestamp(began).astimezone().strftime("%Y-%m-%d %H:%M:%S") if began else "unknown"
-    sys.stdout.write(f"{info.run}: {info.status}, begun {when}, {_bytes(info.size)} in {path}\n")
+    lines = [f"{info.run}: {info.status}, begun {when}, {_bytes(info.size)} in {path}"]
     if info.trouble:
-        sys.stdout.write(f"{info.trouble}\n")
+        lines.append(info.trouble)
     if state.run is not None:
-        sys.stdout.write(f"{info.models}, {state.run.samples} samples a problem, seed {state.run.seed}\n")
+        lines.append(f"{info.models}, {state.run.samples} samples a problem, seed {state.run.seed}")
         if state.run.calibration is not None:
             card = state.run.calibration
-            sys.stdout.write(f"mode {card.mode}, rule {card.rule}, alpha {card.alpha:g}: {card.promise}\n")
-        sys.stdout.write(as_text(state) + "\n")
+            lines.append(f"mode {card.mode}, rule {card.rule}, alpha {card.alpha:g}: {card.promise}")
+        lines.append(as_text(state))
+    sys.stdout.write(clean("\n".join(lines)) + "\n")
     return 0
 
 
@@ -107,10 +109,10 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> int:
     if arguments.json:
         _print_json(comparison)
         return 0
-    table = _table("", *comparison.runs)
+    table = _table("", *map(clean_line, comparison.runs))
     for name, values in comparison.rows:
         style = "bold" if name in comparison.differing else "dim"
-        table.add_row(Text(name, style), *(Text(_value(name, value), style) for value in values))
+        table.add_row(Text(name, style), *(Text(clean_line(_value(name, value)), style) for value in values))
     _print_table(table)
     return 0
 

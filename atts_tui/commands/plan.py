@@ -4,6 +4,8 @@ Imports nothing of the engine, so that a screen opens before that is loaded.
 """
 
 import argparse
+import math
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 
 MAX_PROBLEM = 100_000
 """Characters: no context holds more, and a binary file given by mistake is caught early."""
+MOST_PROBLEMS = 100_000
+"""Of one run: far beyond any evaluation, and still drawn in seconds."""
+DEMO_PROBLEMS = 5
+CALIBRATION_SAMPLES = 4
+"""For each problem: problems count, samples of one problem hardly do, for they are alike."""
 DEMO_PACE = 40.0
 """Tokens a second of one stream in a demo on a screen: about what a large model on a GPU gives."""
 
@@ -70,15 +77,15 @@ def plan_solve(arguments: argparse.Namespace) -> Plan:
 
 def plan_demo(arguments: argparse.Namespace, *, on_screen: bool) -> Plan:
     """`atts demo`."""
-    if arguments.pace is not None and arguments.pace < 0:
-        raise SettingsError(
-            f"--pace {arguments.pace:g}: tokens a second cannot be negative; 0 means unlimited."
-        )
-    if arguments.problems < 1:
-        raise SettingsError(f"--problems {arguments.problems}: the demo needs at least one problem.")
-    layers = _layers(arguments)
-    chosen = _builtin(layers, arguments.problems, arguments.level)
+    if arguments.pace is not None and not 0 <= arguments.pace < math.inf:
+        raise SettingsError(f"--pace {arguments.pace:g}: no such pace; 0 means unlimited.")
     pace = arguments.pace if arguments.pace is not None else (DEMO_PACE if on_screen else None)
+    if arguments.resume is not None:
+        _refuse_both(arguments, "problems", "level")
+        return replace(_plan_resume(arguments, "demo"), pace=pace or None)
+    count = _count("--problems", arguments.problems, DEMO_PROBLEMS)
+    layers = _layers(arguments)
+    chosen = _builtin(layers, count, arguments.level)
     return Plan("demo", chosen, layers, _folder(arguments), pace or None)
 
 
@@ -89,9 +96,7 @@ def plan_eval(arguments: argparse.Namespace) -> Plan:
         return _plan_resume(arguments, "eval")
     if arguments.dataset is None:
         raise SettingsError("The data set is missing: builtin is always there, such as `atts eval builtin`.")
-    limit = 100 if arguments.limit is None else arguments.limit
-    if limit < 1:
-        raise SettingsError(f"--limit {limit}: an evaluation needs at least one problem.")
+    limit = _count("--limit", arguments.limit, 100)
     layers = _layers(arguments)
     chosen = load_problems(
         arguments.dataset,
@@ -105,13 +110,18 @@ def plan_eval(arguments: argparse.Namespace) -> Plan:
 
 def plan_calibrate(arguments: argparse.Namespace) -> Plan:
     """`atts calibrate`: a run in online mode whose scores are kept: later turns are as in real runs."""
-    if arguments.limit is not None and arguments.limit < 1:
-        raise SettingsError(f"--limit {arguments.limit}: a calibration needs at least one problem.")
+    limit = _count("--limit", arguments.limit, 100)
     output = Path(arguments.output)
+    if output.is_dir():
+        raise SettingsError(f"{output} is a folder; name a file in it.")
     if output.exists() and not arguments.overwrite:
         raise SettingsError(f"{output} exists; name another file, or say --overwrite to replace it.")
     if not output.parent.is_dir():
         raise SettingsError(f"The folder {output.parent} for {output.name} does not exist; create it first.")
+    if not os.access(output.parent, os.W_OK):
+        raise SettingsError(
+            f"The folder {output.parent} for {output.name} cannot be written; name another one."
+        )
     if arguments.mode not in (None, "online"):
         raise SettingsError(
             f"--mode {arguments.mode}: calibrating starts from nothing, so its mode is online."
@@ -135,11 +145,11 @@ def plan_calibrate(arguments: argparse.Namespace) -> Plan:
         return plan
     if arguments.dataset is None:
         raise SettingsError("The data set is missing: builtin is always there.")
-    # Problems count, samples of one problem hardly do: they are alike.
-    arguments.samples = 4 if arguments.samples is None else arguments.samples
+    if config.load(config.Given()).given().samples is None and arguments.samples is None:
+        arguments.samples = CALIBRATION_SAMPLES
     layers = _layers(arguments)
     chosen = load_problems(
-        arguments.dataset, stream="calibration", count=arguments.limit or 100, seed=layers.given().seed or 0
+        arguments.dataset, stream="calibration", count=limit, seed=layers.given().seed or 0
     )
     plan = Plan("calibrate", chosen, layers, _folder(arguments), finish=write)
     return plan
@@ -196,6 +206,16 @@ def _plan_resume(arguments: argparse.Namespace, command: str) -> Plan:
     )
     layers = _layers(arguments, run=progress.settings)
     return Plan(command, problems, layers, folder, path=path, progress=progress)
+
+
+def _count(option: str, given: int | None, default: int) -> int:
+    """How many problems."""
+    count = default if given is None else given
+    if not 1 <= count <= MOST_PROBLEMS:
+        raise SettingsError(
+            f"{option} {count}: a run needs at least one problem and takes at most {MOST_PROBLEMS:,}."
+        )
+    return count
 
 
 def _builtin(layers: config.Layers, count: int, level: int | None) -> ProblemSet:

@@ -3,9 +3,11 @@
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
 import msgspec
 
+from atts_core import config
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs import commands
 from atts_core.runs.folder import find_run, runs_folder
@@ -14,6 +16,7 @@ from atts_core.runs.presence import Life
 from atts_core.runs.reader import RunReader
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
+from atts_tui.text import clean_line
 
 STATUS_OF_END = {"done": 0, "incomplete": 1, "failed": 1, "interrupted": 130}
 
@@ -47,6 +50,7 @@ class RemoteControl:
 
 def watch(arguments: argparse.Namespace) -> int:
     """The whole of `atts watch`; returns the exit status."""
+    screen = _screen(arguments)
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
     reader = RunReader.open(path)
     try:
@@ -57,9 +61,9 @@ def watch(arguments: argparse.Namespace) -> int:
         if reader.trouble:
             sys.stderr.write(f"atts: {reader.trouble}\n")
         if arguments.once or arguments.json:
-            return _once(reader, arguments)
+            return _once(reader, path, arguments)
         if sys.stdout.isatty() and sys.stdin.isatty() and not arguments.headless:
-            return _on_screen(reader, arguments)
+            return _on_screen(reader, arguments, screen)
         return asyncio.run(_headless(reader))
     finally:
         reader.close()
@@ -71,6 +75,7 @@ def replay(arguments: argparse.Namespace) -> int:
         raise SettingsError(
             f"--speed {arguments.speed:g}: must lie between {SPEEDS[0]:g} and {SPEEDS[-1]:g}."
         )
+    screen = _screen(arguments)
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise SettingsError("A replay needs a terminal; `atts runs show` prints what a run came to.")
@@ -85,8 +90,8 @@ def replay(arguments: argparse.Namespace) -> int:
             player,
             state=player.state,
             player=player,
-            theme=arguments.theme,
-            fps=arguments.fps or 10,
+            theme=screen.theme,
+            fps=screen.fps or 10,
             title="replay",
             ascii_only=arguments.ascii,
         )
@@ -98,14 +103,20 @@ def replay(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _once(reader: RunReader, arguments: argparse.Namespace) -> int:
+def _screen(arguments: argparse.Namespace) -> config.Given:
+    """Theme and frame rate from all layers of settings, checked."""
+    return config.load(config.Given(theme=arguments.theme, fps=arguments.fps)).given()
+
+
+def _once(reader: RunReader, path: Path, arguments: argparse.Namespace) -> int:
     while batch := reader.drain():
         reader.state.fold(batch)
     if arguments.json:
-        result = as_json(reader.state, None) | {"run": reader.about.run, "engine": reader.engine}
+        result = as_json(reader.state, path) | {"name": reader.about.run, "engine": reader.engine}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
     else:
-        sys.stdout.write(f"{reader.about.run}: engine {reader.engine}\n{as_text(reader.state)}\n")
+        name = clean_line(reader.about.run)
+        sys.stdout.write(f"{name}: engine {reader.engine}\n{as_text(reader.state)}\n")
     return 0
 
 
@@ -120,7 +131,7 @@ async def _headless(reader: RunReader) -> int:
     return _status(state.finished.end if state.finished else None, reader.engine)
 
 
-def _on_screen(reader: RunReader, arguments: argparse.Namespace) -> int:
+def _on_screen(reader: RunReader, arguments: argparse.Namespace, screen: config.Given) -> int:
     from atts_tui.app import AttsApp  # noqa: PLC0415
 
     app = AttsApp(
@@ -129,8 +140,8 @@ def _on_screen(reader: RunReader, arguments: argparse.Namespace) -> int:
         control=RemoteControl(reader),
         owns=False,
         life=lambda: reader.engine,
-        theme=arguments.theme,
-        fps=arguments.fps or 10,
+        theme=screen.theme,
+        fps=screen.fps or 10,
         title="watch",
         ascii_only=arguments.ascii,
     )

@@ -5,6 +5,7 @@ from typing import TextIO
 
 from atts_core import events as ev
 from atts_core.state import RunState
+from atts_tui.text import clean
 
 SECONDS_BETWEEN = 2.0
 
@@ -20,7 +21,7 @@ class PlainProgress:
 
     def say(self, words: str) -> None:
         """A line that is not part of the run."""
-        self._out.write(f"atts: {words}\n")
+        self._out.write(f"atts: {clean(words)}\n")
         self._out.flush()
 
     def saw(self, stamps: list[ev.Stamped]) -> None:

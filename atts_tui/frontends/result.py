@@ -11,6 +11,7 @@ from atts_core.conformal.live import realised
 from atts_core.events import VerdictReached
 from atts_core.problems.metrics import Accuracy, accuracy
 from atts_core.state import ProblemState, RunState, SampleState
+from atts_tui.text import clean
 
 LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
 
@@ -119,7 +120,7 @@ def _verdicts(sample: SampleState) -> Iterator[VerdictReached]:
 
 
 def as_text(state: RunState) -> str:
-    """A few lines for a person."""
+    """A few lines for a person, with nothing in them that a terminal would obey."""
     lines = [line for problem in state.problems for line in _problem_lines(problem)]
     reached = achieved(state)
     if reached.problems > 1:
@@ -139,8 +140,9 @@ def as_text(state: RunState) -> str:
         ),
     ]
     if state.samples_failed:
-        lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples")
-    return "\n".join(lines)
+        why = next((s.message for p in state.problems for s in p.samples if s.end == "failed"), "")
+        lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples, such as: {why}")
+    return clean("\n".join(lines))
 
 
 def _percent(estimate: Estimate) -> str:

@@ -5,7 +5,7 @@
 Wall seconds, the best of several runs: `atts --help` (budget 0.25), from the start of `atts demo` to its
 first token (budget 4) and, on a real pty of 120x40, to the first line of the screen (budget 1).
 
-Measured on a shared 2-core machine under FIGURES
+Measured on two shared cores under a load of 4, a training job among it: 0.03 s, 1.0 s and 1.0 s at best.
 """
 
 import fcntl

@@ -127,7 +127,7 @@ def test_a_detached_run_goes_on_by_itself_and_can_be_watched(home: dict[str, str
     watched = atts(home, "watch", "--headless")
     assert "accuracy" in watched.stdout
     once = json.loads(atts(home, "watch", path.stem, "--once", "--json").stdout)
-    assert (once["end"], once["run"]) == ("done", path.stem)
+    assert (once["end"], once["name"], once["run"]) == ("done", path.stem, str(path))
     listed = json.loads(atts(home, "runs", "list", "--json").stdout)
     assert [run["status"] for run in listed] == ["done"]
 

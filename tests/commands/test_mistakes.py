@@ -83,7 +83,7 @@ def assert_one_sentence(status: int, out: str, err: str, words: str) -> None:
         (("solve", PROBLEM, "--draft", "http://127.0.0.1:1"), "--target is missing"),
         (("solve", PROBLEM, "--samples", "many"), "invalid int value: 'many'"),
         (("demo", "--problems", "0"), "at least one problem"),
-        (("demo", "--pace", "-1"), "cannot be negative"),
+        (("demo", "--pace", "-1"), "no such pace"),
         (("demo", "--level", "99", "--headless"), "levels 2 to 5"),
         (("calibrate", "builtin"), "-o/--output"),
         (("calibrate", "aime24", "-o", "x.npz"), "no data set 'aime24'"),
