@@ -8,6 +8,7 @@ and gives the complete, checked `Settings`.
 
 import os
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -53,6 +54,16 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fps: int | None = None
     theme: str | None = None
 
+
+OTHER_VARIABLES = {
+    "ATTS_CONFIG",
+    "ATTS_HOME",
+    "ATTS_API_KEY",
+    "ATTS_DETACHED",
+    "ATTS_REAL_SGLANG_DRAFT",
+    "ATTS_REAL_SGLANG_TARGET",
+}
+"""Variables of ours that are no settings; any other `ATTS_…` is a slip and refused."""
 
 POLICIES = ("alpha", "takeover_rate", "budget")
 """Three ways to say one thing: a layer gives at most one, and the nearest layer that gives one wins."""
@@ -300,13 +311,18 @@ def _from_file(path: Path) -> Given:
     except UnicodeDecodeError:
         raise SettingsError(f"{path} is not a text file in UTF-8.") from None
     except (msgspec.DecodeError, ValueError) as error:
-        raise SettingsError(
-            f"{path}: {str(error).replace(' - at `$.', ' at `').replace('`$`', 'the top')}."
-        ) from None
+        words = str(error).replace(" | null", "").replace(" - at `$.", " at `").replace("`$`", "the top")
+        raise SettingsError(f"{path}: {words}.") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> Given:
     said_there = {}
+    known = {f"ATTS_{name.upper()}" for name in Given.__struct_fields__} | OTHER_VARIABLES
+    for variable in environment:
+        if variable.startswith("ATTS_") and variable not in known:
+            near = get_close_matches(variable, known, n=1)
+            meant = f"; is {near[0]} meant?" if near else "."
+            raise SettingsError(f"The variable {variable} means nothing to atts{meant}")
     for name in Given.__struct_fields__:
         value = environment.get(f"ATTS_{name.upper()}")
         if value:
@@ -316,6 +332,7 @@ def _from_environment(environment: Mapping[str, str]) -> Given:
     except msgspec.ValidationError as error:
         wanted, _, place = str(error).partition(" - at `$.")
         field = place.rstrip("`")
+        wanted = wanted.replace(" | null", "")
         raise SettingsError(f"ATTS_{field.upper()}={said_there.get(field, '')}: {wanted}.") from None
 
 

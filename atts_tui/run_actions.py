@@ -44,6 +44,9 @@ class RunActions(App[None]):
 
     def _ask(self, title: str, question: str, yes: str, tell: Callable[[Control], None]) -> None:
         """Tell the run something that cannot be undone, once the person has said yes."""
+        if self._control is None:
+            self._command(tell)  # says that nobody hears
+            return
 
         def answered(agreed: bool | None) -> None:
             if agreed:
@@ -65,6 +68,9 @@ class RunActions(App[None]):
     def action_retry_sample(self) -> None:
         """Let the selected sample go on, if it failed."""
         sample, problem = self.view.sample, self.view.problem_index
+        if self.state.finished is not None:
+            self._say("The run is over; its failed samples go on with --resume.")
+            return
         if sample is None or sample.end != "failed":
             self._say("Only a sample that failed can be tried again.")
             return

@@ -75,7 +75,7 @@ def test_a_wrong_value_is_refused_in_one_sentence(given: Given, words: str) -> N
 @pytest.mark.parametrize(
     ("toml", "words"),
     [
-        ("samples = 'x'", "Expected `int | null`, got `str` at `samples`"),
+        ("samples = 'x'", "Expected `int`, got `str` at `samples`"),
         ("samlpes = 3", "unknown field `samlpes`"),
         ("mode = 'sideways'", "Invalid enum value 'sideways' at `mode`"),
         ("samples = ", "Invalid value"),
@@ -107,6 +107,22 @@ def test_a_bad_variable_is_named() -> None:
         load(Given(), {"ATTS_SAMPLES": "many"})
     with pytest.raises(SettingsError, match="ATTS_SAMPLES 0: samples must be"):
         load(Given(), {"ATTS_SAMPLES": "0"})
+
+
+def test_a_variable_that_means_nothing_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="ATTS_SAMPELS means nothing to atts; is ATTS_SAMPLES meant"):
+        load(Given(), {"ATTS_SAMPELS": "3"})
+
+
+def test_a_wrong_threshold_is_named_with_its_place() -> None:
+    with pytest.raises(SettingsError, match="ATTS_ALPHA: alpha is 2"):
+        load(Given(), {"ATTS_ALPHA": "2"}).resolve(SERVERS)
+
+
+def test_credentials_are_not_recorded() -> None:
+    given = Given(draft="http://me:secret@gpu1:30000/x", target="https://gpu2")
+    settings = load(given, {}).resolve(SERVERS)
+    assert (settings.draft, settings.target) == ("http://gpu1:30000/x", "https://gpu2")
 
 
 def test_a_file_in_the_users_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

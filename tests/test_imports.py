@@ -57,7 +57,7 @@ def test_help_imports_no_screen_and_no_numpy() -> None:
 
 def test_headless_commands_import_no_screen() -> None:
     modules = modules_after("import atts_tui.commands.runs")
-    assert not modules & {"textual", "rich", "torch", "transformers", "starlette", "uvicorn", "httpx2"}
+    assert not modules & {"textual", "torch", "transformers", "starlette", "uvicorn", "httpx2"}
 
 
 def test_files_stay_readable() -> None:

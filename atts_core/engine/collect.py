@@ -14,9 +14,11 @@ from atts_core.engine.chain import Chain
 from atts_core.engine.pair import Pair
 from atts_core.engine.prompts import PROMPT_VERSION
 from atts_core.engine.requests import Context, Gate, Requests
+from atts_core.engine.run import first_error
 from atts_core.errors import RunError
 from atts_core.problems.load import ProblemSet
 from atts_core.problems.problem import Problem
+from atts_core.serving.errors import ContextFull
 
 
 class Scores:
@@ -101,11 +103,14 @@ async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemS
             # Other seeds than the run's own samples have: a score must not be ranked against itself.
             requests = Requests(quiet, index, f"calibration of {problem.id}", sample)
             chain = Chain(pair, problem.question, instruct=settings.instruct)
-            async with requests.place(pair.draft, "draft", 0):
-                step = await requests.write(pair.draft, chain.draft_ids, 0)
-            ids = chain.for_target(step)
-            async with requests.place(pair.target, "verify", 0):
-                ppl, _ = await requests.score(pair.target, chain.target_ids, ids)
+            try:
+                async with requests.place(pair.draft, "draft", 0):
+                    step = await requests.write(pair.draft, chain.draft_ids, 0)
+                ids = chain.for_target(step)
+                async with requests.place(pair.target, "verify", 0):
+                    ppl, _ = await requests.score(pair.target, chain.target_ids, ids)
+            except ContextFull:
+                continue  # a problem that fills the context gives no score; its samples will say so
             scores.add(ppl, 0, index, sample)
             done[0] += 1
             bus.publish(
@@ -119,8 +124,11 @@ async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemS
             )
 
     done = [0]
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(total, settings.draft_concurrency + settings.target_concurrency)):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(total, settings.draft_concurrency + settings.target_concurrency)):
+                group.create_task(worker())
+    except BaseExceptionGroup as failed:
+        raise first_error(failed) from None
     card = identity(pair, settings, problems, first_turn_only=True)
     return scores.calibration(problems.problems, card, "first steps collected before the run")

@@ -30,15 +30,46 @@ VERIFY_FIRST, WRITE_NEXT = 0, 1
 """Priorities at the target: scoring is short and frees a sample, so it goes before writing."""
 
 
-@dataclass(slots=True)
+class SampleStoppedError(Exception):
+    """A user stopped this sample."""
+
+
 class Gate:
-    """Holds back new requests while a run is paused, and names samples that a user stopped."""
+    """Holds back new requests while a run is paused, and those of samples that a user stopped for ever."""
 
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-    stopped: set[tuple[int, int]] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.closed = False
+        self._stopped: set[tuple[int, int]] = set()
+        self._changed = asyncio.Event()
 
-    def __post_init__(self) -> None:
-        self.open.set()
+    def close(self) -> None:
+        """Let nobody through."""
+        self.closed = True
+
+    def open(self) -> None:
+        """Let all through again."""
+        self.closed = False
+        self._notify()
+
+    def stop(self, problem: int, sample: int) -> None:
+        """Never let this sample through again."""
+        self._stopped.add((problem, sample))
+        self._notify()
+
+    def lets_through(self, problem: int, sample: int) -> bool:
+        """Whether the sample may send a request now."""
+        return not self.closed and (problem, sample) not in self._stopped
+
+    async def wait(self, problem: int, sample: int) -> None:
+        """Until the sample may send a request. Raises SampleStoppedError where it never may."""
+        while not self.lets_through(problem, sample):
+            if (problem, sample) in self._stopped:
+                raise SampleStoppedError
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 @dataclass(slots=True)
@@ -51,10 +82,6 @@ class Context:
     gate: Gate
     monitor: DriftMonitor | None = None
     lost: set[ev.Role] = field(default_factory=set)
-
-
-class SampleStoppedError(Exception):
-    """A user stopped this sample."""
 
 
 class Requests:
@@ -76,14 +103,15 @@ class Requests:
         settings = self.context.settings
         stage: ev.Stage = "draft" if side.role == "draft" else "target"
         wanted = settings.draft_tokens if side.role == "draft" else settings.target_tokens
+        stop_ids = _stop_ids(side, settings.stop)
         request = GenerateRequest(
             input_ids=prompt,
             sampling=Sampling(
                 max_new_tokens=side.info.room(len(prompt), wanted),
                 temperature=settings.temperature,
                 top_p=settings.top_p,
-                stop_token_ids=_stop_ids(side, settings.stop),
-                stop=() if _stop_ids(side, settings.stop) else settings.stop,
+                stop_token_ids=stop_ids,
+                stop=() if stop_ids else settings.stop,
                 no_stop_trim=True,
                 seed=request_seed(settings.seed, self.problem_id, self.sample, turn, stage),
             ),
@@ -109,13 +137,16 @@ class Requests:
     @asynccontextmanager
     async def place(self, side: Side, stage: ev.Stage, turn: int) -> AsyncIterator[None]:
         """A place at the model's server, once the run is not paused. Publishes the wait, if there is one."""
-        if (self.problem, self.sample) in self.context.gate.stopped:
-            raise SampleStoppedError
-        await self.context.gate.open.wait()
+        gate, at = self.context.gate, (self.problem, self.sample)
         order = (VERIFY_FIRST if stage == "verify" else WRITE_NEXT, self.problem)
         queued = ev.StageQueued(problem=self.problem, sample=self.sample, turn=turn, stage=stage)
-        async with side.limiter.place(order, lambda: self.publish(queued)):
-            yield
+        while True:
+            await gate.wait(*at)
+            async with side.limiter.place(order, lambda: self.publish(queued)):
+                # The run may have been paused, or the sample stopped, while it waited for its place.
+                if gate.lets_through(*at):
+                    yield
+                    return
 
     def publish(self, event: ev.AnyEvent) -> None:
         self.context.bus.publish(event)
@@ -184,6 +215,7 @@ class Requests:
                     )
                 )
                 await asyncio.sleep(delay)
+                await self.context.gate.wait(self.problem, self.sample)
             else:
                 if side.role in self.context.lost:
                     self.context.lost.discard(side.role)

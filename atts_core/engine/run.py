@@ -17,6 +17,14 @@ from atts_core.problems.problem import Problem
 from atts_core.runs.resume import RunProgress
 
 
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first, out of the wrapping that a task group puts around it."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 class Engine:
     """Runs every sample of every problem and publishes what happens. Pausing and stopping act at once.
 
@@ -68,26 +76,27 @@ class Engine:
 
     def pause(self) -> None:
         """Let requests under way finish and send no new ones."""
-        if self._context.gate.open.is_set():
-            self._context.gate.open.clear()
+        if not self._context.gate.closed:
+            self._context.gate.close()
             self._publish(ev.RunPaused())
 
     def resume(self) -> None:
         """Send requests again."""
-        if not self._context.gate.open.is_set():
-            self._context.gate.open.set()
+        if self._context.gate.closed:
+            self._context.gate.open()
             self._publish(ev.RunResumed())
 
     def stop_sample(self, problem: int, sample: int) -> None:
         """End one sample before its next request."""
-        self._context.gate.stopped.add((problem, sample))
+        self._context.gate.stop(problem, sample)
 
     def retry_sample(self, problem: int, sample: int) -> None:
-        """Let a failed sample go on from its last finished step; nothing where it did not fail."""
-        pipeline = self._failed.pop((problem, sample), None)
-        if pipeline is not None and self._group is not None:
-            self._ended[problem].discard(sample)
-            self._group.create_task(self._run_sample(problem, sample, pipeline))
+        """Let a failed sample go on from its last finished step; nothing where the run is over."""
+        if self._group is None or (problem, sample) not in self._failed:
+            return
+        pipeline = self._failed.pop((problem, sample))
+        self._ended[problem].discard(sample)
+        self._group.create_task(self._run_sample(problem, sample, pipeline))
 
     async def run(self) -> ev.RunEnd:
         """Everything, until the last sample ended.
@@ -117,13 +126,18 @@ class Engine:
         except asyncio.CancelledError:
             self._publish(ev.RunFinished(end="interrupted"))
             raise
+        except BaseExceptionGroup as group:
+            error = first_error(group)
+            self._publish(ev.RunFinished(end="failed", message=str(error)))
+            raise error from None
+        finally:
+            self._group = None
         end = self._end()
         self._publish(ev.RunFinished(end=end, message=self._message if end != "done" else ""))
         return end
 
     async def _work(self, work: Iterator[tuple[int, int]]) -> None:
         for problem, sample in work:
-            await self._context.gate.open.wait()
             pipeline = self._restored.pop((problem, sample), None) or self._pipeline(problem, sample)
             await self._run_sample(problem, sample, pipeline)
 

@@ -98,13 +98,21 @@ class Recorder:
         self._closing.set()
         assert self._pump is not None  # noqa: S101  # set on entering
         self._pump.cancel()
-        await asyncio.wait([self._pump])
+        # Before anything is awaited: a second ctrl-C must not cost the last events.
         self._batches.put(self._subscription.drain())
         self._batches.put(None)
-        await self._finished.wait()
+        written = asyncio.ensure_future(self._finished.wait())
+        cancelled = False
+        while not written.done():
+            try:
+                await asyncio.shield(written)
+            except asyncio.CancelledError:
+                cancelled = True
         self._thread.join()
-        if self._failure and error is None:
-            raise RunError(self._failure)
+        if self._failure:
+            raise RunError(self._failure) from error
+        if cancelled and error is None:
+            raise asyncio.CancelledError
 
     async def _hand_over(self) -> None:
         while True:

@@ -189,17 +189,21 @@ def reason(error: sqlite3.Error | OSError) -> str:
 
 
 def _look(path: Path) -> None:
+    """Whether there is a file with something in it.
+
+    Never opens it: closing a file drops every lock that this process holds on it (POSIX), SQLite's included,
+    and this process may be the run's own engine. `check` finds out what is in it.
+    """
     try:
-        with path.open("rb") as file:
-            begins = file.read(16)
+        size = path.stat().st_size
     except FileNotFoundError:
         raise SettingsError(f"There is no run file {path}.") from None
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
-    if not begins:
+    if not path.is_file():
+        raise SettingsError(f"{path} cannot be read: it is no file.")
+    if not size:
         raise SettingsError(f"{path} is empty: its run stopped before anything was written.")
-    if begins != b"SQLite format 3\0":
-        raise SettingsError(f"{path} is no run file of atts.")
 
 
 def _take_name(part: Path, path: Path) -> None:

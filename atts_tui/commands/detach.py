@@ -23,10 +23,11 @@ def detach(plan: Plan) -> int:
         RunError, SettingsError: it ended before; with what it said.
     """
     make_folder(plan.folder)
-    log = plan.folder / f"detached-{os.getpid()}.log"
+    log = plan.folder / f"detached-{os.getpid()}.log" if plan.path is None else plan.path.with_suffix(".log")
     arguments = [argument for argument in sys.argv[1:] if argument != "--detach"]
     read, write = os.pipe()
-    with log.open("wb") as out:
+    # As private as the run file; the words of an engine before this one stay.
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as out:
         process = subprocess.Popen(  # noqa: S603  # ourselves, with the user's own arguments
             [sys.executable, "-m", "atts_tui.cli", *arguments, "--headless"],
             stdin=subprocess.PIPE,
@@ -46,7 +47,8 @@ def detach(plan: Plan) -> int:
     if not line:
         status = process.wait()
         words = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        log.unlink()
+        if plan.path is None:
+            log.unlink()
         kind = SettingsError if status == SettingsError.exit_status else RunError
         raise kind(words[-1].removeprefix("atts: ") if words else "The detached engine ended at once.")
     path = Path(msgspec.json.decode(line, type=str))

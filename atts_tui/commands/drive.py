@@ -1,14 +1,16 @@
 """One run from its servers to its last event, written to its file on the way. No front end in here."""
 
+import asyncio
 import contextlib
+import dataclasses
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from atts_core import __version__, config
-from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.conformal import Calibration, load_calibration, save_calibration
 from atts_core.engine.collect import Scores
@@ -50,7 +52,7 @@ async def drive(
                 on_trouble=control.trouble,
                 on_cleared=control.cleared,
             )
-            scores = bus.subscribe()
+            scores = Scores()
             try:
                 async with recorder:
                     started(path)
@@ -58,11 +60,13 @@ async def drive(
                     if session.calibration is not None and plan.progress is None:
                         recorder.keep(KEPT_CALIBRATION, _bytes_of(session.calibration))
                     control.attach(engine)
-                    async with session.watching(bus):
+                    async with session.watching(bus), _keeping(scores, plan, bus):
                         end = await engine.run()
             finally:
                 _remove_if_empty(plan, path, writer)
-            return _finish(plan, session, scores.drain(), end)
+            if plan.finish is None or end == "failed":
+                return ""
+            return plan.finish(session, scores)
     finally:
         bus.close()
 
@@ -70,7 +74,10 @@ async def drive(
 async def _engine(plan: Plan, session: Session, bus: Bus, path: Path) -> Engine:
     problems = plan.problems
     if plan.progress is not None:
-        return session.go_on(bus, problems, plan.progress, _kept_calibration(path))
+        card = plan.progress.run.calibration
+        return session.go_on(
+            bus, problems, plan.progress, _kept_calibration(path, card.source if card else "")
+        )
     if session.pair.profile is config.EMBEDDED and problems.dataset == TYPED:
         problems = readable_problem(problems)
         if problems.dataset == TYPED:
@@ -103,14 +110,26 @@ def _remove_if_empty(plan: Plan, path: Path, writer: RunWriter) -> None:
             name.unlink(missing_ok=True)
 
 
-def _finish(plan: Plan, session: Session, stamps: list[ev.Stamped], end: ev.RunEnd) -> str:
-    if plan.finish is None or end == "failed":
-        return ""
-    scores = Scores()
+@asynccontextmanager
+async def _keeping(scores: Scores, plan: Plan, bus: Bus) -> AsyncIterator[None]:
+    """Keep the scores of a run that is to become a calibration, and nothing else of its events."""
+    if not plan.collects:
+        yield
+        return
     for verdict in plan.progress.verdicts if plan.progress else ():
         scores.add(verdict.ppl, verdict.turn, verdict.problem, verdict.sample)
-    scores.add_events(stamps)
-    return plan.finish(session, scores)
+    subscription = bus.subscribe()
+
+    async def keep() -> None:
+        async for batch in subscription.batches():
+            scores.add_events(batch)
+
+    task = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        subscription.close()
+        await task
 
 
 def _bytes_of(calibration: Calibration) -> bytes:
@@ -120,8 +139,8 @@ def _bytes_of(calibration: Calibration) -> bytes:
         return path.read_bytes()
 
 
-def _kept_calibration(run: Path) -> Calibration | None:
-    """The calibration that a run decides by, from its own file."""
+def _kept_calibration(run: Path, source: str) -> Calibration | None:
+    """The calibration that a run decides by, from its own file; `source` is where it came from first."""
     with contextlib.closing(RunFile.open(run)) as file:
         kept = file.kept(KEPT_CALIBRATION)
     if kept is None:
@@ -129,4 +148,4 @@ def _kept_calibration(run: Path) -> Calibration | None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / KEPT_CALIBRATION
         path.write_bytes(kept)
-        return load_calibration(path)
+        return dataclasses.replace(load_calibration(path), source=source)

@@ -4,6 +4,7 @@ Imports nothing of the engine, so that a screen opens before that is loaded.
 """
 
 import argparse
+import contextlib
 import math
 import os
 import sys
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from atts_core import config
-from atts_core.errors import SettingsError
+from atts_core.errors import RunError, SettingsError
 from atts_core.problems.builtin.readable import readable
 from atts_core.problems.load import ProblemSet, load_problems, typed_problem
 from atts_core.problems.problem import Problem
+from atts_core.runs.file import RunFile
 from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.resume import RunProgress, read_progress
 
@@ -193,6 +195,11 @@ def _plan_resume(arguments: argparse.Namespace, command: str) -> Plan:
     """A run that goes on, with the settings that it had."""
     folder = _folder(arguments)
     path = find_run(arguments.resume, folder)
+    with contextlib.closing(RunFile.open(path)) as file:
+        if file.engine in ("alive", "stalled"):
+            raise RunError(
+                f"Run {path.stem} has an engine at work already; look at it with: atts watch {path.stem}"
+            )
     progress = read_progress(path)
     if progress.about.command != command:
         raise SettingsError(

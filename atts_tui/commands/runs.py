@@ -47,7 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
 def wants_screen(arguments: argparse.Namespace) -> bool:
     """Whether there is a terminal, and nobody asked for anything else."""
     quiet = arguments.headless or arguments.json or arguments.events or getattr(arguments, "detach", False)
-    return not quiet and sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM") != "dumb"
+    return not quiet and has_screen()
+
+
+def has_screen() -> bool:
+    """Whether this is a terminal that a screen can be drawn on; Textual draws on standard error."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 
 
 async def _headless(plan: Plan, arguments: argparse.Namespace) -> int:
@@ -56,29 +62,27 @@ async def _headless(plan: Plan, arguments: argparse.Namespace) -> int:
     control = Control(bus)
     files: list[Path] = []
 
-    def started(path: Path) -> None:
-        files.append(path)
-        tell_parent(path)
-
     from atts_tui.commands.drive import drive  # noqa: PLC0415  # the engine; a screen opens before it
 
     subscription = bus.subscribe()
-    task = control.task = asyncio.create_task(drive(plan, bus, control, progress.say, started))
+    task = control.task = asyncio.create_task(drive(plan, bus, control, progress.say, files.append))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, task.cancel)
     async for batch in subscription.batches():
         state.fold(batch)
+        tell_parent(files[0])  # only now: what can be refused has been refused
         if arguments.events:
             for stamped in batch:
                 sys.stdout.buffer.write(ev.encode(stamped) + b"\n")
             sys.stdout.flush()
         progress.saw(batch)
-    line, error = "", None
+    line, error, interrupted = "", None, False
     try:
         line = await task
     except asyncio.CancelledError:
+        interrupted = True
         progress.say("interrupted; what follows is what was finished")
     except AttsError as failure:
         if state.run is None:
@@ -88,7 +92,7 @@ async def _headless(plan: Plan, arguments: argparse.Namespace) -> int:
         print_result(state, arguments, files[0] if files else None, line)
     if error is not None:
         raise error
-    return STATUS_OF_END[state.finished.end] if state.finished else 130
+    return 130 if interrupted or state.finished is None else STATUS_OF_END[state.finished.end]
 
 
 def print_result(state: RunState, arguments: argparse.Namespace, path: Path | None, line: str = "") -> None:
@@ -145,6 +149,9 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
                 raise
 
         task = control.task = asyncio.create_task(engine())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, app.exit)
         try:
             await app.run_async()
         finally:

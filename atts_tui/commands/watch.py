@@ -14,6 +14,7 @@ from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.player import SPEEDS, Player
 from atts_core.runs.presence import Life
 from atts_core.runs.reader import RunReader
+from atts_tui.commands.runs import has_screen
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
 from atts_tui.text import clean_line
@@ -62,7 +63,7 @@ def watch(arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"atts: {reader.trouble}\n")
         if arguments.once or arguments.json:
             return _once(reader, path, arguments)
-        if sys.stdout.isatty() and sys.stdin.isatty() and not arguments.headless:
+        if has_screen() and not arguments.headless:
             return _on_screen(reader, arguments, screen)
         return asyncio.run(_headless(reader))
     finally:
@@ -77,7 +78,7 @@ def replay(arguments: argparse.Namespace) -> int:
         )
     screen = _screen(arguments)
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if not has_screen():
         raise SettingsError("A replay needs a terminal; `atts runs show` prints what a run came to.")
     from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
 

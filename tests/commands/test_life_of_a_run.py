@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from atts_core import events as ev
 from atts_core.runs.file import RunFile
 from atts_core.runs.folder import run_files
+from atts_core.runs.presence import EngineMark
 
 PATIENCE = 120.0
 EVAL = ("eval", "builtin", "--limit", "6", "--samples", "4", "--seed", "5")
@@ -182,3 +184,89 @@ def test_names_that_mean_nothing(home: dict[str, str]) -> None:
     assert "There are no runs" in atts(home, "watch", status=2).stderr
     assert "There is no run file" in atts(home, "watch", "./nowhere.atts", status=2).stderr
     atts(home, "replay", status=2)
+
+
+def test_a_second_engine_is_refused_and_harms_nothing(home: dict[str, str]) -> None:
+    """Closing a file that this process has open drops its locks: the first engine must go on undisturbed."""
+    atts(home, "eval", "builtin", "--limit", "300", "--detach")
+    (path,) = files(home)
+    os.kill(json_pid(path), signal.SIGKILL)
+    atts(home, "eval", "--resume", path.stem, "--detach")
+    refused = atts(home, "eval", "--resume", path.stem, "--headless", status=1)
+    assert "has an engine at work" in refused.stderr
+    assert refused.stdout == ""
+    before = RunFile.open(path)
+    seen = before.last().ordinal
+    before.close()
+    atts(home, "watch", path.stem, "--stop")
+    atts(home, "watch", path.stem, "--headless", status=130)
+    after = RunFile.open(path)
+    assert after.last().ordinal > seen
+    assert not after.trouble
+    after.close()
+
+
+def json_pid(path: Path) -> int:
+    """The process that runs a run."""
+    file = RunFile.open(path)
+    mark = file.meta("engine", EngineMark)
+    file.close()
+    assert mark is not None
+    return mark.pid
+
+
+def test_a_detached_run_that_is_refused_late_says_so(home: dict[str, str]) -> None:
+    refused = atts(home, "eval", "builtin", "--detach", "--calibration", "/nowhere.npz", status=2)
+    assert "no calibration file /nowhere.npz" in refused.stderr
+    assert list((Path(home["ATTS_HOME"]) / "runs").iterdir()) == []
+
+
+def test_a_problem_from_standard_input_can_be_detached(home: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "atts_tui.cli", "solve", "-", "--samples", "2", "--detach"],
+        input="Let a = 12 + 7. What is a?",
+        capture_output=True,
+        text=True,
+        env=home,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    watched = atts(home, "watch", "--headless")
+    assert "Let a = 12 + 7. What is a?" in watched.stdout
+
+
+HOSTILE = "evil\x1b]0;owned\x07\x1b[31m\x9b1m text"
+
+
+def test_no_output_obeys_what_a_file_holds(home: dict[str, str], tmp_path: Path) -> None:
+    atts(home, "demo", "--problems", "1", "--samples", "2", "--json")
+    (path,) = files(home)
+    events = tmp_path / "evil.jsonl"
+    atts(home, "runs", "export", path.stem, "-o", str(events))
+    lines = []
+    for line in events.read_bytes().splitlines():
+        stamped = ev.decode(line)
+        event: Any = stamped.event
+        for name in ("question", "answer", "gold", "message"):
+            if isinstance(getattr(event, name, None), str):
+                event = msgspec.structs.replace(event, **{name: HOSTILE})
+        if isinstance(event, ev.RunStarted):
+            models = tuple(msgspec.structs.replace(model, name=HOSTILE) for model in event.models)
+            event = msgspec.structs.replace(event, models=models, dataset=HOSTILE)
+        lines.append(ev.encode(ev.Stamped(stamped.seq, stamped.at, event)))
+    events.write_bytes(b"\n".join(lines) + b"\n")
+    atts(home, "runs", "import", str(events))
+    evil = next(other for other in files(home) if other != path)
+    for command in (
+        ("watch", evil.stem, "--once"),
+        ("watch", evil.stem, "--headless"),
+        ("runs",),
+        ("runs", "show", evil.stem),
+        ("runs", "compare", evil.stem, path.stem),
+    ):
+        printed = atts(home, *command)
+        assert not {"\x1b", "\x07", "\x9b"} & set(printed.stdout + printed.stderr), command
+    gold = ("solve", "Let a = 12 + 7. What is a?", "--samples", "2", "--headless", "--gold", HOSTILE)
+    printed = atts(home, *gold)
+    assert not {"\x1b", "\x07", "\x9b"} & set(printed.stdout + printed.stderr)

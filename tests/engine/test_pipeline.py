@@ -229,3 +229,74 @@ async def test_unusable_log_probabilities_are_never_perfect(
 
 def _same(one: ev.DraftFinished, other: ev.TakeOverStarted) -> bool:
     return (one.problem, one.sample, one.turn) == (other.problem, other.sample, other.turn)
+
+
+async def test_what_waits_for_a_place_does_not_leave_while_paused(embedded_pair: tuple[str, str]) -> None:
+    async with session(embedded_pair, samples=8, draft_concurrency=1, target_concurrency=1) as opened:
+        engine, subscription = await start(opened, [LONG])
+        task = asyncio.create_task(engine.run())
+        stamps: list[ev.Stamped] = []
+        batches = subscription.batches()
+        while not any(isinstance(s.event, ev.StageQueued) for s in stamps):
+            stamps += await anext(batches)
+        engine.pause()
+        while opened.pair.draft.limiter.active or opened.pair.target.limiter.active:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        stamps += subscription.drain()
+        paused_at = next(n for n, s in enumerate(stamps) if isinstance(s.event, ev.RunPaused))
+        started = (ev.DraftStarted, ev.VerificationStarted, ev.TakeOverStarted)
+        assert not [s for s in stamps[paused_at:] if isinstance(s.event, started)]
+        queued = next(s.event for s in stamps if isinstance(s.event, ev.StageQueued))
+        engine.stop_sample(0, queued.sample)
+        while not any(isinstance(s.event, ev.SampleFinished) for s in stamps):
+            stamps += await anext(batches)
+        engine.resume()
+        assert await task == "done"
+        stamps += subscription.drain()
+    ends = {sample.index: sample.end for sample in RunState().fold(stamps).problems[0].samples}
+    assert [index for index, end in ends.items() if end == "stopped"] == [queued.sample]
+
+
+async def test_a_retry_after_the_end_is_no_error(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
+
+    async def away(self: SGLangClient, *_: Any, **__: Any) -> Any:
+        raise ServerUnreachable("nothing listens any more", role=self.role, url=self.url)
+
+    async with session(embedded_pair, samples=2) as opened:
+        monkeypatch.setattr(SGLangClient, "score", away)
+        engine, _ = await start(opened, [LONG])
+        assert await engine.run() == "failed"
+        engine.retry_sample(0, 0)
+
+
+async def test_a_server_that_fails_while_scores_are_collected_is_one_error(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
+
+    async def away(self: SGLangClient, *_: Any, **__: Any) -> Any:
+        raise ServerUnreachable("nothing listens any more", role=self.role, url=self.url)
+
+    async with session(embedded_pair, samples=4, mode="conditional") as opened:
+        monkeypatch.setattr(SGLangClient, "score", away)
+        with pytest.raises(ServerUnreachable):
+            await start(opened, [LONG])
+
+
+async def test_a_defect_ends_the_run_as_failed_and_is_not_wrapped(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a defect")
+
+    async with session(embedded_pair, samples=2) as opened:
+        engine, subscription = await start(opened, [LONG])
+        monkeypatch.setattr(engine._decider, "decide", broken)
+        with pytest.raises(ZeroDivisionError):
+            await engine.run()
+    last = subscription.drain()[-1].event
+    assert isinstance(last, ev.RunFinished)
+    assert last.end == "failed"
