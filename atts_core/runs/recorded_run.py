@@ -1,12 +1,13 @@
 """A run of ours as the decisions and chains that an audit judges again."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from atts_core import events as ev
+from atts_core.conformal import ConformalSettings
 from atts_core.conformal.records import RecordedChain, RecordedRun, RecordedStep
 from atts_core.errors import SettingsError
 from atts_core.runs.file import RunFile
@@ -85,6 +86,17 @@ def events_of_run(path: Path) -> list[ev.Stamped]:
     """
     with contextlib.closing(RunFile.open(path)) as file:
         return [stamped for stamps in file.events() for stamped in stamps]
+
+
+def decided_by(stamps: Sequence[ev.Stamped]) -> ConformalSettings | None:
+    """How a run of ours decided; None where its events do not say."""
+    for stamped in stamps:
+        if isinstance(stamped.event, ev.RunStarted):
+            try:
+                return msgspec.convert(stamped.event.settings.get("conformal"), ConformalSettings)
+            except msgspec.ValidationError:
+                return None
+    return None
 
 
 def begins_with_an_event(path: Path) -> bool:

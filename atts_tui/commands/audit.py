@@ -5,9 +5,11 @@ import random
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from atts_core.config import POLICIES
 from atts_core.conformal import Calibration, ConformalSettings, load_calibration
 from atts_core.conformal.audit import Audit, Correct, audit, cross_audit
 from atts_core.conformal.intervals import Estimate
@@ -17,24 +19,33 @@ from atts_core.engine.votes import vote
 from atts_core.errors import SettingsError
 from atts_core.problems.grading import grade
 from atts_core.runs.folder import SUFFIX, find_run, runs_folder
-from atts_core.runs.recorded_run import begins_with_an_event, events_of_run, load_events, recorded_run
+from atts_core.runs.recorded_run import (
+    begins_with_an_event,
+    decided_by,
+    events_of_run,
+    load_events,
+    recorded_run,
+)
 from atts_tui.commands.gold import read_gold
+from atts_tui.commands.kept import kept_calibration
 
 SHOWN_TURNS = 40
 
 
 def run_audit(arguments: argparse.Namespace) -> int:
     """The whole command."""
-    run, gold = _load(arguments.run, arguments.samples)
+    run, gold, own, kept = _load(arguments.run, arguments.samples)
     if arguments.gold is not None:
         gold = read_gold(Path(arguments.gold))
     correct, judged_by = _correct(run, gold)
-    calibration = None if arguments.calibration is None else load_calibration(Path(arguments.calibration))
-    settings = _settings(arguments, calibration, run.samples)
+    calibration = kept if arguments.folds is None else None
+    if arguments.calibration is not None:
+        calibration = load_calibration(Path(arguments.calibration))
+    settings = _settings(arguments, own, calibration, run.samples)
     numbers = random.Random(arguments.seed or 0)
     uniform = (lambda: 1 - numbers.random()) if settings.smoothed else None
     if arguments.folds is not None:
-        if calibration is not None:
+        if arguments.calibration is not None:
             raise SettingsError(
                 "--folds calibrates on the run's own problems: give it, or --calibration, not both."
             )
@@ -57,19 +68,34 @@ def run_audit(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(name: str, samples: int | None) -> tuple[RecordedRun, dict[str, str]]:
+class _Recorded(NamedTuple):
+    """A run to audit, and, for one of ours, how it decided and by what."""
+
+    run: RecordedRun
+    gold: dict[str, str]
+    settings: ConformalSettings | None = None
+    calibration: Calibration | None = None
+
+
+def _load(name: str, samples: int | None) -> _Recorded:
     """A run of ours by name or file, its exported events, or results of the authors' programs."""
     path = Path(name)
     if path.is_dir() or (path.is_file() and path.suffix != SUFFIX):
-        if begins_with_an_event(path):
-            return recorded_run(load_events(path))
-        return load_authors_run(path, samples), {}
-    return recorded_run(events_of_run(find_run(name, runs_folder())))
+        if not begins_with_an_event(path):
+            return _Recorded(load_authors_run(path, samples), {})
+        stamps, calibration = load_events(path), None
+    else:
+        path = find_run(name, runs_folder())
+        stamps, calibration = events_of_run(path), kept_calibration(path)
+    run, gold = recorded_run(stamps)
+    return _Recorded(run, gold, decided_by(stamps), calibration)
 
 
 def _correct(run: RecordedRun, gold: dict[str, str]) -> tuple[Correct, str]:
     """Which chains are right, and by what that was judged: the gold answers, else the samples' own vote."""
     if gold:
+        if not {chain.problem for chain in run.chains} & gold.keys():
+            raise SettingsError("The gold file knows none of the problems of this run: are they named alike?")
         known = [chain for chain in run.chains if chain.problem in gold]
         right = {(c.problem, c.sample): bool(grade(c.answer, gold[c.problem])) for c in known}
         return right, "gold answers"
@@ -86,22 +112,29 @@ def _correct(run: RecordedRun, gold: dict[str, str]) -> tuple[Correct, str]:
 
 
 def _settings(
-    arguments: argparse.Namespace, calibration: Calibration | None, samples: int
+    arguments: argparse.Namespace,
+    own: ConformalSettings | None,
+    calibration: Calibration | None,
+    samples: int,
 ) -> ConformalSettings:
-    static = calibration is not None or arguments.folds is not None
-    given = {
-        "mode": arguments.mode or ("marginal" if static or arguments.rule == "reference" else "online"),
-        "rule": arguments.rule,
-        "alpha": arguments.alpha,
-        "takeover_rate": arguments.takeover_rate,
-        "budget": arguments.budget,
-        "adapt": arguments.adapt,
-        "gamma": arguments.gamma,
-        "window": arguments.window,
-        "smoothed": arguments.smoothed,
-        "samples": samples,
+    """What was said, else how the run itself decided, else marginal with scores to rank against."""
+    said = {
+        name: value
+        for name in ("mode", "rule", *POLICIES, "adapt", "gamma", "window", "smoothed")
+        if (value := getattr(arguments, name)) is not None
     }
-    return ConformalSettings(**{name: value for name, value in given.items() if value is not None})
+    base: dict[str, object] = {}
+    if own is not None:
+        base = {name: getattr(own, name) for name in own.__struct_fields__}
+        if said.keys() & set(POLICIES):
+            base |= dict.fromkeys(POLICIES)
+        if said.keys() & {"mode", "rule"}:
+            base |= {"adapt": None, "window": None, "smoothed": False}
+        if calibration is None and arguments.folds is None and "mode" not in said:
+            base |= {"mode": "online", "adapt": None}
+    static = calibration is not None or arguments.folds is not None or arguments.rule == "reference"
+    usual = {"mode": "marginal" if static else "online", "samples": samples}
+    return ConformalSettings(**(usual | base | said))  # type: ignore[arg-type]  # names of its own fields
 
 
 def _as_json(report: Audit, judged_by: str) -> dict[str, object]:

@@ -1,10 +1,7 @@
 """One run from its servers to its last event, written to its file on the way. No front end in here."""
 
 import asyncio
-import contextlib
-import dataclasses
 import os
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,20 +9,18 @@ from pathlib import Path
 
 from atts_core import __version__, config
 from atts_core.bus import Bus
-from atts_core.conformal import Calibration, load_calibration, save_calibration
 from atts_core.engine.collect import Scores
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
 from atts_core.problems.builtin.readable import readable
 from atts_core.problems.load import TYPED
-from atts_core.runs.file import About, RunFile
+from atts_core.runs.file import About
 from atts_core.runs.folder import make_folder, new_run, run_path
 from atts_core.runs.recorder import Recorder, breathe
 from atts_core.runs.writer import RunWriter
 from atts_tui.commands.control import Control
+from atts_tui.commands.kept import KEPT_CALIBRATION, calibration_bytes
 from atts_tui.commands.plan import Plan, readable_problem
-
-KEPT_CALIBRATION = "calibration.npz"
 
 
 async def drive(
@@ -58,7 +53,7 @@ async def drive(
                     started(path)
                     engine = await _engine(plan, session, bus, path)
                     if session.calibration is not None and plan.progress is None:
-                        recorder.keep(KEPT_CALIBRATION, _bytes_of(session.calibration))
+                        recorder.keep(KEPT_CALIBRATION, calibration_bytes(session.calibration))
                     control.attach(engine)
                     async with session.watching(bus), _keeping(scores, plan, bus):
                         end = await engine.run()
@@ -76,7 +71,7 @@ async def _engine(plan: Plan, session: Session, bus: Bus, path: Path) -> Engine:
     if plan.progress is not None:
         card = plan.progress.run.calibration
         return session.go_on(
-            bus, problems, plan.progress, _kept_calibration(path, card.source if card else "")
+            bus, problems, plan.progress, kept_calibration(path, card.source if card else "")
         )
     if session.pair.profile is config.EMBEDDED and problems.dataset == TYPED:
         problems = readable_problem(problems)
@@ -130,22 +125,3 @@ async def _keeping(scores: Scores, plan: Plan, bus: Bus) -> AsyncIterator[None]:
     finally:
         subscription.close()
         await task
-
-
-def _bytes_of(calibration: Calibration) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / KEPT_CALIBRATION
-        save_calibration(calibration, path)
-        return path.read_bytes()
-
-
-def _kept_calibration(run: Path, source: str) -> Calibration | None:
-    """The calibration that a run decides by, from its own file; `source` is where it came from first."""
-    with contextlib.closing(RunFile.open(run)) as file:
-        kept = file.kept(KEPT_CALIBRATION)
-    if kept is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / KEPT_CALIBRATION
-        path.write_bytes(kept)
-        return dataclasses.replace(load_calibration(path), source=source)

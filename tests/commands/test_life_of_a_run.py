@@ -171,8 +171,14 @@ def test_export_import_compare_show_and_remove(home: dict[str, str], tmp_path: P
     assert story(copy) == story(path)
     assert "take-over" in atts(home, "runs", "compare", path.stem, copy.stem).stdout
     assert path.stem in atts(home, "runs", "show", path.stem).stdout
-    audited = json.loads(atts(home, "audit", str(path), "--mode", "online", "--json").stdout)
+    audited = json.loads(atts(home, "audit", path.stem, "--json").stdout)
     assert audited["decisions"] > 0
+    assert (audited["changed"], audited["mode"]) == (0, "marginal")
+    assert audited["same_p"] == audited["recorded_p"] == audited["decisions"]
+    other = json.loads(atts(home, "audit", str(path), "--mode", "online", "--json").stdout)
+    assert other["mode"] == "online"
+    from_events = json.loads(atts(home, "audit", str(events), "--json").stdout)
+    assert from_events["decisions"] == audited["decisions"]
     assert {"changed", "nominal", "realised", "per_turn", "drift", "signal"} <= audited.keys()
     assert "--yes" in atts(home, "runs", "remove", copy.stem, status=2).stderr
     atts(home, "runs", "remove", copy.stem, "--yes")
