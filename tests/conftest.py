@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from hypothesis import HealthCheck, settings
 # One thread of linear algebra a process: more of them on a busy machine is slower, not faster.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Started in the background of a script, a process ignores ctrl-C, and so would every child that tests send it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "atts", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]

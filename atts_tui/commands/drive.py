@@ -19,7 +19,7 @@ from atts_core.runs.folder import make_folder, new_run, run_path
 from atts_core.runs.recorder import Recorder, breathe
 from atts_core.runs.writer import RunWriter
 from atts_tui.commands.control import Control
-from atts_tui.commands.kept import KEPT_CALIBRATION, calibration_bytes
+from atts_tui.commands.kept import KEPT_CALIBRATION, calibration_bytes, kept_calibration
 from atts_tui.commands.plan import Plan, readable_problem
 
 
