@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Started in the background of a script, a process ignores ctrl-C, and so would every child that tests send it to.
+# A process started in the background of a script ignores ctrl-C, and so would children that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
