@@ -40,10 +40,8 @@ async def draw(stamps: list[ev.Stamped], name: str, theme: str) -> None:
     async with app.run_test(size=SIZE) as pilot:
         for stamped in stamps:
             subscription._push(stamped)
+        app.draw()
         await pilot.pause()
-        while len(subscription) or app.state.seq < stamps[-1].seq:
-            await pilot.pause(0.1)
-        await pilot.pause(1.0)
         (HERE / f"{name}.svg").write_text(app.export_screenshot(title="atts demo"), "utf-8")
 
 
@@ -51,7 +49,6 @@ def main() -> None:
     """All pictures."""
     stamps = middle(recorded())
     asyncio.run(draw(stamps, "solve", "atts-dark"))
-    asyncio.run(draw(stamps, "solve-light", "atts-light"))
 
 
 if __name__ == "__main__":
