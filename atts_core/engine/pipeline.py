@@ -11,6 +11,7 @@ from atts_core.conformal.drift import DriftAlarm
 from atts_core.engine.answers import find_answer
 from atts_core.engine.chain import Chain, Written
 from atts_core.engine.requests import Context, Requests, SampleStoppedError
+from atts_core.engine.seeds import request_seed
 from atts_core.runs.resume import FinishedStep, SampleProgress
 from atts_core.serving.errors import ContextFull, ServerError
 
@@ -120,7 +121,7 @@ class SamplePipeline:
         async with self._requests.place(side, "verify", turn):
             self._requests.publish(ev.VerificationStarted(**self._at, turn=turn, tokens=len(step)))
             ppl, seconds = await self._requests.score(side, self._chain.target_ids, step)
-        decision = self._decider.decide(self._requests.problem_id, turn, ppl)
+        decision = self._decider.decide(self._requests.problem_id, turn, ppl, self._uniform(turn))
         self._requests.publish(
             ev.VerdictReached(
                 **self._at,
@@ -164,6 +165,14 @@ class SamplePipeline:
             )
         )
         return step
+
+    def _uniform(self, turn: int) -> float | None:
+        """The number in (0, 1] that a smoothed p-value takes; the same in every run of the same seed."""
+        settings = self._context.settings
+        if not settings.conformal.smoothed:
+            return None
+        seed = request_seed(settings.seed, self._requests.problem_id, self._sample, turn, "verify")
+        return (seed + 1) / 2**31
 
     def _miss_first_step(self) -> None:
         """A sample that ended without a verdict on its first step must not keep the drift test waiting."""

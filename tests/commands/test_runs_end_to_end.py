@@ -124,6 +124,20 @@ def test_the_reference_rule_and_a_file_of_the_authors(embedded_pair: tuple[str, 
     assert all((p * 32) == int(p * 32) for p in percentiles)
 
 
+def test_a_smoothed_p_value_records_its_random_number_and_repeats(embedded_pair: tuple[str, str]) -> None:
+    draft, target = embedded_pair
+    where = ("--draft", draft, "--target", target, "--samples", "3", "--smoothed", "--events")
+    runs = []
+    for _ in range(2):
+        printed = atts("solve", PROBLEM, *where).stdout
+        events = [ev.decode(line).event for line in printed.splitlines()]
+        found = [event for event in events if isinstance(event, ev.VerdictReached)]
+        runs.append({(event.sample, event.turn): (event.u, event.p, event.verdict) for event in found})
+    assert runs[0] == runs[1]
+    assert all(u is not None and 0 < u <= 1 for u, _, _ in runs[0].values())
+    assert len({u for u, _, _ in runs[0].values()}) == len(runs[0])
+
+
 def test_scores_are_collected_before_a_run_that_has_none(embedded_pair: tuple[str, str]) -> None:
     draft, target = embedded_pair
     where = ("--draft", draft, "--target", target, "--samples", "5")
