@@ -102,18 +102,7 @@ class SamplePipeline:
         async with self._requests.place(side, "draft", turn):
             self._requests.publish(ev.DraftStarted(**self._at, turn=turn))
             step = await self._requests.write(side, self._chain.draft_ids, turn)
-        self._requests.publish(
-            ev.DraftFinished(
-                **self._at,
-                turn=turn,
-                text=step.text,
-                tokens=step.generated,
-                ended=step.ended,
-                seconds=step.seconds,
-                first_token_seconds=step.first_token_seconds,
-                ids=step.ids,
-            )
-        )
+        self._wrote(ev.DraftFinished, step)
         return step
 
     async def _verify(self, step: Sequence[int]) -> ev.Verdict:
@@ -152,10 +141,15 @@ class SamplePipeline:
                 ev.TakeOverStarted(**self._at, turn=turn, variant=self._context.settings.takeover)
             )
             step = await self._requests.write(side, prompt, turn)
+        self._wrote(ev.TakeOverFinished, step)
+        return step
+
+    def _wrote(self, told_by: type[ev.DraftFinished] | type[ev.TakeOverFinished], step: Written) -> None:
+        """Publish that a model's step is complete."""
         self._requests.publish(
-            ev.TakeOverFinished(
+            told_by(
                 **self._at,
-                turn=turn,
+                turn=self._turn,
                 text=step.text,
                 tokens=step.generated,
                 ended=step.ended,
@@ -164,7 +158,6 @@ class SamplePipeline:
                 ids=step.ids,
             )
         )
-        return step
 
     def _uniform(self, turn: int) -> float | None:
         """The number in (0, 1] that a smoothed p-value takes; the same in every run of the same seed."""
