@@ -5,13 +5,15 @@
 The servers of `bench_client.py` stream to `engine.requests`, which publishes to a bus whose subscriber folds
 into RunState ten times a second, as a screen does. Only this process's CPU time is counted. Budget: 60 µs.
 
-Measured on a shared 2-core machine under a load of 2 to 4, Python 3.11: 50 µs in the shape of 0.4.3.post4 and
-43 µs in that of 0.5.23, of which the client takes 46 and 35; once, at the worst moment, 62. Publishing and
-folding a token take 1.5 µs; the rest is the event loop and the sockets.
+Measured on two shared cores, Python 3.11. Quiet (load 0.3): 63 µs in the shape of 0.4.3.post4, whose events hold
+9 kB on average, which is over the budget, and 48 µs in that of 0.5.23; the client alone takes 51 and 39. Under a
+load of 2 to 4 events coalesce: 50 and 43. Publishing and folding a token take 1.5 µs; the rest is the event loop
+and the sockets.
 """
 
 import asyncio
 import multiprocessing
+import sys
 import time
 
 import bench_client
@@ -87,7 +89,8 @@ async def engine(url: str) -> tuple[float, int]:
 
 
 def main() -> None:
-    """Prints CPU microseconds for each token; fails beyond the budget."""
+    """Prints CPU microseconds for each token; exit status 1 beyond the budget."""
+    over = False
     for shape in bench_client.SHAPES:
         receive, send = multiprocessing.Pipe(duplex=False)
         server = multiprocessing.Process(target=bench_client.serve, args=(shape, send), daemon=True)
@@ -98,7 +101,8 @@ def main() -> None:
         micros = spent / tokens * 1e6
         print(f"{shape}: socket to folded state: {micros:.1f} µs a token, budget {BUDGET:g}")  # noqa: T201
         assert tokens == bench_client.STREAMS * bench_client.TOKENS
-        assert micros < BUDGET
+        over |= micros > BUDGET
+    sys.exit(over)
 
 
 if __name__ == "__main__":
