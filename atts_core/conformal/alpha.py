@@ -1,19 +1,5 @@
 """The threshold alpha on the p-value: fixed, or adapted so that the long-run take-over rate is held."""
 
-from typing import Protocol
-
-
-class AlphaPolicy(Protocol):
-    """What a decider asks of a policy. `raw` alphas may leave [0, 1]; clipped ones are recorded."""
-
-    def raw(self, turn: int) -> float:
-        """The alpha that the next step of `turn` is judged with."""
-        ...
-
-    def update(self, turn: int, accepted: bool) -> None:
-        """Learns of one verdict at `turn`."""
-        ...
-
 
 def clip(alpha: float) -> float:
     """alpha within [0, 1]. As 0 < p <= 1, it decides exactly as the raw one does."""
@@ -21,7 +7,7 @@ def clip(alpha: float) -> float:
 
 
 class FixedAlpha:
-    """One alpha for all steps."""
+    """One alpha for all steps: `raw` and `update` as those of `AdaptiveAlpha`."""
 
     def __init__(self, alpha: float) -> None:
         self._alpha = alpha
@@ -53,9 +39,11 @@ class AdaptiveAlpha:
         self._alphas: dict[int, float] = {}
 
     def raw(self, turn: int) -> float:
+        """The alpha that the next step of `turn` is judged with, unclipped: it may leave [0, 1]."""
         return self._alphas.get(turn if self._per_turn else 0, self._target)
 
     def update(self, turn: int, accepted: bool) -> None:
+        """Learns of one verdict at `turn`."""
         self._alphas[turn if self._per_turn else 0] = self.raw(turn) + self._gamma * (self._target - accepted)
 
     def export_state(self) -> dict[int, float]:

@@ -14,12 +14,10 @@ from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.player import SPEEDS, Player
 from atts_core.runs.presence import Life
 from atts_core.runs.reader import RunReader
-from atts_tui.commands.runs import has_screen
+from atts_tui.commands.runs import STATUS_OF_END, has_screen
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
 from atts_tui.text import clean_line
-
-STATUS_OF_END = {"done": 0, "incomplete": 1, "failed": 1, "interrupted": 130}
 
 
 class RemoteControl:
