@@ -1,0 +1,136 @@
+"""Commands over recorded runs: watch, replay, runs, audit."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from atts_tui.arguments.common import command, screen_options, threshold_options
+
+if TYPE_CHECKING:
+    from atts_tui.arguments.common import Commands
+
+
+def add_watch_and_replay(commands: "Commands") -> None:
+    """`atts watch`, `atts replay`."""
+    watch = command(
+        commands,
+        "watch",
+        "follow a running run (the newest without a name), from any number of terminals",
+        "examples:\n  atts watch\n  atts watch 20261120-1015 --once --json\n  atts watch --stop\n\n"
+        "q leaves; the run goes on. p pauses it, wherever its engine is.",
+        guarantee=False,
+        handler="atts_tui.commands.watch:watch",
+    )
+    watch.add_argument("--once", action="store_true", help="print how it stands and leave")
+    watch.add_argument("--json", action="store_true", help="with --once: one JSON object on stdout")
+    watch.add_argument("--headless", action="store_true", help="no screen: progress lines until it ends")
+    watch.add_argument(
+        "--stop", action="store_true", help="ask its engine to end the run; what is finished is kept"
+    )
+    replay = command(
+        commands,
+        "replay",
+        "play a run again: pause, speed, seek, next take-over",
+        "examples:\n  atts replay\n  atts replay 20261120-1015 --speed 4 --loop",
+        guarantee=False,
+        handler="atts_tui.commands.watch:replay",
+    )
+    replay.add_argument("--speed", type=float, default=1.0, metavar="X", help="0.25 to 64 (default: 1)")
+    replay.add_argument("--loop", action="store_true", help="begin again at the end")
+    for parser in (watch, replay):
+        parser.add_argument(
+            "run", nargs="?", metavar="RUN", help="name, its beginning, or file (default: newest)"
+        )
+        parser.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
+        screen_options(parser)
+
+
+def add_runs(commands: "Commands") -> None:
+    """`atts runs`."""
+    runs = commands.add_parser(
+        "runs",
+        help="list, show, compare, remove, export and import runs",
+        description="Run files: every solve, demo, eval and calibrate writes one. A run is named by its "
+        "identity, the unique beginning of it, or a path.",
+        epilog="examples:\n  atts runs\n  atts runs list --filter status=done --sort accuracy\n"
+        "  atts runs show\n"
+        "  atts runs compare 20261120-10 20261120-11\n  atts runs export RUN --format reference -o folder\n"
+        "  atts runs import results.jsonl.gz --gold gold.json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    runs.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
+    runs.add_argument("--json", action="store_true", help="JSON on stdout")
+    runs.set_defaults(handler="atts_tui.commands.manage:manage", filter=None, sort=None, reverse=False)
+    actions = runs.add_subparsers(dest="action", metavar="ACTION", title="actions (default: list)")
+    listed = actions.add_parser("list", help="all runs, newest first")
+    listed.add_argument(
+        "--filter", action="append", metavar="FIELD=TEXT", help="or a text found in any field"
+    )
+    listed.add_argument("--sort", metavar="FIELD", help="such as accuracy, takeover, duration, size")
+    listed.add_argument("--reverse", action="store_true", help="the other way round")
+    shown = actions.add_parser("show", help="one run")
+    shown.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    compared = actions.add_parser("compare", help="two or more runs side by side")
+    compared.add_argument("runs", nargs="+", metavar="RUN")
+    for parser in (listed, shown, compared):
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout")
+    removed = actions.add_parser("remove", help="delete runs; asks first")
+    removed.add_argument("runs", nargs="+", metavar="RUN")
+    removed.add_argument("--yes", action="store_true", help="do not ask")
+    exported = actions.add_parser("export", help="write a run for other programs")
+    exported.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    exported.add_argument(
+        "--format",
+        choices=("jsonl", "csv-samples", "csv-verdicts", "reference", "svg"),
+        default="jsonl",
+        help="events as JSON lines (default), tables, the authors' folder of problem_XXXX.json, a picture",
+    )
+    exported.add_argument(
+        "-o", "--output", required=True, metavar="PATH", help="file, or folder for reference"
+    )
+    exported.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    imported = actions.add_parser(
+        "import", help="make run files of events, run files or the authors' results"
+    )
+    imported.add_argument("sources", nargs="+", metavar="SOURCE")
+    imported.add_argument(
+        "--samples", type=int, metavar="M", help="samples a problem of the authors' results"
+    )
+    imported.add_argument(
+        "--gold", metavar="FILE", help="right answers: a JSON object from problem to answer"
+    )
+    imported.add_argument("--dataset", metavar="NAME", help="their data set")
+    imported.add_argument("--draft-name", metavar="NAME", help="their draft model")
+    imported.add_argument("--target-name", metavar="NAME", help="their target model")
+
+
+def add_audit(commands: "Commands") -> None:
+    """`atts audit`."""
+    audit = command(
+        commands,
+        "audit",
+        "judge every decision of a recorded run again: realised against nominal, drift, signal",
+        "examples:\n  atts demo --events > run.jsonl && atts audit run.jsonl --takeover-rate 0.3\n"
+        "  atts audit results.jsonl.gz --calibration scores.npy --rule reference --alpha 0.6\n"
+        "  atts audit results.jsonl.gz --folds 5 --mode per-turn --json",
+        handler="atts_tui.commands.audit:run_audit",
+    )
+    audit.add_argument(
+        "run",
+        metavar="RUN",
+        help="a run of ours, its events (.jsonl), or results of the authors' programs (folder, .jsonl[.gz])",
+    )
+    audit.add_argument("--samples", type=int, metavar="M", help="samples a problem of the authors' results")
+    audit.add_argument(
+        "--gold", metavar="FILE", help="right answers: a JSON object from problem to answer (else: the vote)"
+    )
+    audit.add_argument(
+        "--folds", type=int, metavar="K", help="calibrate every step on the run's other problems, in K parts"
+    )
+    audit.add_argument(
+        "--other-problems",
+        action="store_true",
+        help="calibration and run are of different problems (for drift)",
+    )
+    audit.add_argument("--seed", type=int, metavar="N", help="of the random numbers of --smoothed")
+    audit.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    threshold_options(audit, "the run's own; else marginal with a calibration, online without")
