@@ -47,6 +47,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
     tokenizer: str
     """Hash over vocabulary and chat template."""
+    urls: tuple[str, ...] = ()
+    """Of all servers of this model, `url` first; empty in runs of before there could be several."""
 
 
 class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,12 +317,16 @@ class ServerLost(Event, frozen=True, kw_only=True, tag=True):
 
     role: Role
     message: str
+    url: str = ""
+    """Which of the role's servers; empty in runs of before there could be several."""
 
 
 class ServerFound(Event, frozen=True, kw_only=True, tag=True):
     """A lost server answers again."""
 
     role: Role
+    url: str = ""
+    """As in `ServerLost`."""
 
 
 class ServerRead(Event, frozen=True, kw_only=True, tag=True):
@@ -328,6 +334,8 @@ class ServerRead(Event, frozen=True, kw_only=True, tag=True):
 
     role: Role
     reading: ServerReading
+    url: str = ""
+    """As in `ServerLost`."""
 
 
 class GpusRead(Event, frozen=True, kw_only=True, tag=True):

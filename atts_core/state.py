@@ -24,6 +24,7 @@ from atts_core.state_parts import (
     Step,
     Turn,
     TurnRate,
+    WorkerState,
 )
 from atts_core.telemetry.readings import GpuReading
 
@@ -41,6 +42,7 @@ __all__ = [
     "Step",
     "Turn",
     "TurnRate",
+    "WorkerState",
     "verdict_in_words",
 ]
 
@@ -124,6 +126,8 @@ class RunState:
         _APPLY[type(stamped.event)](self, stamped.event)
 
     def _run_started(self, event: ev.RunStarted) -> None:
+        for model in event.models:
+            self.servers[model.role].expect(model.urls)
         if self.run is not None:
             self._run_continued(event, self.run)
             return
@@ -326,16 +330,15 @@ class RunState:
         self._say("warning", event.message)
 
     def _server_lost(self, event: ev.ServerLost) -> None:
-        self.servers[event.role].lost = event.message
+        self.servers[event.role].lose(event.url, event.message)
         self._say("error", f"{event.role} server lost: {event.message}")
 
     def _server_found(self, event: ev.ServerFound) -> None:
-        self.servers[event.role].lost = ""
-        self._say("info", f"{event.role} server answers again")
+        self.servers[event.role].find(event.url)
+        self._say("info", " ".join(filter(None, (event.role, "server", event.url, "answers again"))))
 
     def _server_read(self, event: ev.ServerRead) -> None:
-        server = self.servers[event.role]
-        server.reading, server.read_at = event.reading, self.now
+        self.servers[event.role].read(event.url, event.reading, self.now)
 
     def _gpus_read(self, event: ev.GpusRead) -> None:
         self.gpus, self.gpus_unavailable, self.gpus_read_at = event.gpus, event.unavailable, self.now

@@ -136,10 +136,50 @@ class LogLine:
 
 
 @dataclass(slots=True)
-class ServerState:
-    """What is known of one of the two servers."""
+class WorkerState:
+    """What is known of one server of a role that may have several."""
 
     lost: str = ""
     """Why it does not answer; empty while it does."""
     reading: ServerReading | None = None
     read_at: float | None = None
+
+
+@dataclass(slots=True)
+class ServerState:
+    """What is known of the servers of one role."""
+
+    lost: str = ""
+    """Why none of them answers; empty while one does."""
+    reading: ServerReading | None = None
+    """The newest reading, of whichever server."""
+    read_at: float | None = None
+    workers: dict[str, WorkerState] = field(default_factory=dict)
+    """Each server by its URL; empty in runs of before there could be several."""
+
+    def expect(self, urls: tuple[str, ...]) -> None:
+        """An engine has just reached these servers, and knows of no other."""
+        self.lost = ""
+        self.workers = {url: self.workers.get(url, WorkerState()) for url in urls}
+        for worker in self.workers.values():
+            worker.lost = ""
+
+    def lose(self, url: str, message: str) -> None:
+        """One server does not answer, or (no `url`) the only one."""
+        if url:
+            self.workers.setdefault(url, WorkerState()).lost = message
+        if all(worker.lost for worker in self.workers.values()):
+            self.lost = message
+
+    def find(self, url: str) -> None:
+        """A lost server answers again."""
+        self.lost = ""
+        if url:
+            self.workers.setdefault(url, WorkerState()).lost = ""
+
+    def read(self, url: str, reading: ServerReading, at: float) -> None:
+        """A server told its metrics."""
+        self.reading, self.read_at = reading, at
+        if url:
+            worker = self.workers.setdefault(url, WorkerState())
+            worker.reading, worker.read_at = reading, at

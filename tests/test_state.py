@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from atts_core import events as ev
 from atts_core.state import RunState, verdict_in_words
+from atts_core.telemetry.readings import ServerReading
 
 
 def card(role: ev.Role) -> ev.ModelCard:
@@ -254,3 +255,49 @@ def test_rates_count_recent_tokens_only() -> None:
     assert state.rates.history("draft", 10.0, 4) == [50.0] * 4
     assert state.rates.history("draft", 11.0, 4) == [50.0, 50.0, 0.0, 0.0]
     assert state.rates.history("target", 11.0, 2) == [0.0, 0.0]
+
+
+def fold(*events: ev.AnyEvent) -> RunState:
+    return RunState().fold(stamped(events))
+
+
+def test_a_role_is_lost_only_when_all_its_servers_are() -> None:
+    a, b = "http://a:1", "http://b:1"
+    models = tuple(msgspec.structs.replace(card(role), url=a, urls=(a, b)) for role in ("draft", "target"))
+    started = msgspec.structs.replace(STARTED, models=models)
+    lose_a = ev.ServerLost(role="target", message="gone", url=a)
+    state = fold(started, lose_a)
+    target = state.servers["target"]
+    assert (target.lost, target.workers[a].lost, target.workers[b].lost) == ("", "gone", "")
+    lose_b = ev.ServerLost(role="target", message="gone too", url=b)
+    state = fold(started, lose_a, lose_b)
+    assert state.servers["target"].lost == "gone too"
+    state = fold(started, lose_a, lose_b, ev.ServerFound(role="target", url=a))
+    target = state.servers["target"]
+    assert (target.lost, target.workers[a].lost, target.workers[b].lost) == ("", "", "gone too")
+    state = fold(started, lose_a, lose_b, started)  # an engine that goes on has reached both
+    assert state.servers["target"].lost == ""
+    assert [worker.lost for worker in state.servers["target"].workers.values()] == ["", ""]
+
+
+def test_a_run_of_before_names_no_server_and_its_role_is_lost_and_found() -> None:
+    lost = ev.ServerLost(role="draft", message="gone")
+    assert fold(STARTED, lost).servers["draft"].lost == "gone"
+    assert fold(STARTED, lost, ev.ServerFound(role="draft")).servers["draft"].lost == ""
+    line = b'{"seq":1,"at":0.0,"event":{"type":"ServerLost","role":"draft","message":"gone"}}'
+    assert ev.decode(line).event == lost
+
+
+def test_readings_are_kept_for_each_server() -> None:
+    first, second = ServerReading(running=1), ServerReading(running=2)
+    state = fold(
+        STARTED,
+        ev.ServerRead(role="draft", reading=first, url="http://a:1"),
+        ev.ServerRead(role="draft", reading=second, url="http://b:1"),
+    )
+    draft = state.servers["draft"]
+    assert draft.reading == second
+    assert {url: worker.reading for url, worker in draft.workers.items()} == {
+        "http://a:1": first,
+        "http://b:1": second,
+    }

@@ -29,6 +29,7 @@ class Side:
             release=self.info.release,
             context_length=self.info.context_length or 0,
             tokenizer=self.tokenizer.identity,
+            urls=(self.client.url,),
         )
 
 

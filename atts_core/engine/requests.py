@@ -200,7 +200,7 @@ class Requests:
             except ServerError as error:
                 if isinstance(error, ServerUnreachable) and side.role not in self.context.lost:
                     self.context.lost.add(side.role)
-                    self.publish(ev.ServerLost(role=side.role, message=str(error)))
+                    self.publish(ev.ServerLost(role=side.role, url=error.url, message=str(error)))
                 if not error.retryable or number == ATTEMPTS:
                     raise
                 delay = FIRST_DELAY * 2 ** (number - 1) * (1 + random.random() / 2)
@@ -219,7 +219,7 @@ class Requests:
             else:
                 if side.role in self.context.lost:
                     self.context.lost.discard(side.role)
-                    self.publish(ev.ServerFound(role=side.role))
+                    self.publish(ev.ServerFound(role=side.role, url=side.client.url))
                 return result
         raise AssertionError("unreachable: the last attempt returns or raises")
 
