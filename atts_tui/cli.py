@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_eval(commands)
     running.add_calibrate(commands)
     recorded.add_watch_and_replay(commands)
+    recorded.add_web(commands)
     recorded.add_runs(commands)
     recorded.add_audit(commands)
     machines.add_check(commands)

@@ -22,6 +22,9 @@ def add_watch_and_replay(commands: "Commands") -> None:
     )
     watch.add_argument("--once", action="store_true", help="print how it stands and leave")
     watch.add_argument("--json", action="store_true", help="with --once: one JSON object on stdout")
+    watch.add_argument(
+        "--read-only", action="store_true", help="only look: nothing can be paused, ended or saved"
+    )
     watch.add_argument("--headless", action="store_true", help="no screen: progress lines until it ends")
     watch.add_argument(
         "--stop", action="store_true", help="ask its engine to end the run; what is finished is kept"
@@ -42,6 +45,29 @@ def add_watch_and_replay(commands: "Commands") -> None:
         )
         parser.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
         screen_options(parser)
+
+
+def add_web(commands: "Commands") -> None:
+    """`atts web`."""
+    web = command(
+        commands,
+        "web",
+        "the screens of a run in a browser: loopback, a secret address, read-only",
+        "examples:\n  atts web\n  atts web 20261120-1015 --port 8000 --control\n"
+        "  ssh -L 8000:127.0.0.1:8000 gpu1 atts web --port 8000",
+        handler="atts_tui.commands.web:web",
+        guarantee=False,
+    )
+    web.add_argument("run", nargs="?", metavar="RUN", help="name, its beginning, or file (default: newest)")
+    web.add_argument("--port", type=int, default=0, metavar="N", help="port (default: any free one)")
+    web.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address (default: 127.0.0.1)")
+    web.add_argument(
+        "--control", action="store_true", help="let who looks pause and end the run (default: look only)"
+    )
+    web.add_argument("--replay", action="store_true", help="play the run again for each who looks")
+    web.add_argument("--viewers", type=int, default=8, metavar="N", help="browsers at once (default: 8)")
+    web.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
+    screen_options(web)
 
 
 def add_runs(commands: "Commands") -> None:

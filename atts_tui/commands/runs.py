@@ -51,7 +51,9 @@ def wants_screen(arguments: argparse.Namespace) -> bool:
 
 
 def has_screen() -> bool:
-    """Whether this is a terminal that a screen can be drawn on; Textual draws on standard error."""
+    """Whether a screen can be drawn: on this terminal (Textual draws on standard error), or in a browser."""
+    if os.environ.get("TEXTUAL_DRIVER", "").endswith(":WebDriver"):
+        return True
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return all(stream.isatty() for stream in streams) and os.environ.get("TERM") != "dumb"
 

@@ -54,6 +54,8 @@ def watch(arguments: argparse.Namespace) -> int:
     reader = RunReader.open(path)
     try:
         if arguments.stop:
+            if arguments.read_only:
+                raise SettingsError("--stop and --read-only: leave one out.")
             RemoteControl(reader).stop()
             sys.stdout.write(f"asked run {path.stem} to end; what is finished is kept\n")
             return 0
@@ -136,7 +138,7 @@ def _on_screen(reader: RunReader, arguments: argparse.Namespace, screen: config.
     app = AttsApp(
         reader,
         state=reader.state,
-        control=RemoteControl(reader),
+        control=None if arguments.read_only else RemoteControl(reader),
         owns=False,
         life=lambda: reader.engine,
         theme=screen.theme,
