@@ -51,6 +51,13 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Of all servers of this model, `url` first; empty in runs of before there could be several."""
 
 
+class ScoreHistogram(msgspec.Struct, frozen=True):
+    """How calibration PPLs are spread: `counts[i]` lie from `edges[i]` up to `edges[i + 1]`, which grow."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
 class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
     """The calibration that a run decides by."""
 
@@ -70,6 +77,12 @@ class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
     """What the mode promises, in words."""
     limits: str
     """What it does not promise, in words."""
+    histogram: ScoreHistogram | None = None
+    """Of its scores; None in runs that recorded none."""
+    identity: dict[str, str | int | float] = {}
+    """What the scores were collected with, as far as it is known: fields of `conformal.identity.Identity`."""
+    created: str = ""
+    """When the scores were collected."""
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag=True):

@@ -6,6 +6,7 @@ are worth about 165 independent ones.
 
 import math
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import msgspec
@@ -93,6 +94,7 @@ def effective_size(values: NDArray[np.float64], clusters: NDArray[np.int32]) -> 
     return correlation, total / (1 + (weighted - 1) * correlation)
 
 
+@lru_cache(4096)
 def t_quantile(degrees: int) -> float:
     """The two-sided 95 % quantile of Student's t, from its exact distribution for whole degrees of freedom
     (Abramowitz and Stegun, 26.7.3 and 26.7.4); the normal one beyond a thousand."""

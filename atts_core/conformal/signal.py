@@ -73,16 +73,19 @@ def _within(ppl: NDArray[np.float64], wrong: NDArray[np.bool_], codes: NDArray[n
 def _pairs_within(
     ppl: NDArray[np.float64], wrong: NDArray[np.bool_], codes: NDArray[np.intp], groups: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(pairs that the wrong chain wins, pairs) of every problem."""
-    wins, pairs = np.zeros(groups), np.zeros(groups)
-    order = np.argsort(codes, kind="stable")
-    cuts = np.searchsorted(codes[order], np.arange(groups + 1))
-    for group in range(groups):
-        own = order[cuts[group] : cuts[group + 1]]
-        bad, good = ppl[own][wrong[own]], np.sort(ppl[own][~wrong[own]])
-        wins[group] = _beats(good, bad).sum()
-        pairs[group] = len(bad) * len(good)
-    return wins, pairs
+    """(pairs that the wrong chain wins, ties half, pairs) of every problem, all problems at once."""
+    order = np.lexsort((ppl, codes))
+    code, value, bad = codes[order], ppl[order], wrong[order]
+    new_run = np.ones(len(order), dtype=np.bool_)
+    new_run[1:] = (code[1:] != code[:-1]) | (value[1:] != value[:-1])
+    run = np.cumsum(new_run) - 1
+    good_of_run = np.bincount(run, weights=~bad)
+    good_before = np.concatenate(([0.0], np.cumsum(good_of_run)))[run]
+    own_good = np.bincount(code, weights=~bad, minlength=groups)
+    first = np.concatenate(([0.0], np.cumsum(own_good)))[:-1]
+    beaten = (good_before - first[code] + good_of_run[run] / 2)[bad]
+    wins = np.bincount(code[bad], weights=beaten, minlength=groups)
+    return wins.astype(np.float64), (np.bincount(code[bad], minlength=groups) * own_good).astype(np.float64)
 
 
 def _beats(ordered: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,10 +18,10 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import EMBEDDED, SERVERS, Layers, Settings
 from atts_core.conformal.calibration import Calibration
+from atts_core.conformal.card import calibration_card
 from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
 from atts_core.conformal.files import load_calibration
-from atts_core.conformal.guarantees import describe
 from atts_core.conformal.identity import check_identity
 from atts_core.embedded.launch import EmbeddedServers
 from atts_core.embedded.tokenizer import EmbeddedTokenizer
@@ -134,7 +134,6 @@ class Session:
 
     def _run_started(self, decider: Decider, problems: ProblemSet, command: str, run: str) -> ev.RunStarted:
         settings, conformal, calibration = self.settings, self.settings.conformal, decider.calibration
-        guarantee = describe(conformal, calibration)
         return ev.RunStarted(
             run=run,
             command=command,
@@ -146,19 +145,7 @@ class Session:
             turns=settings.turns,
             seed=settings.seed,
             models=(self.pair.draft.card(), self.pair.target.card()),
-            calibration=ev.CalibrationCard(
-                mode=conformal.mode,
-                rule=conformal.rule,
-                adaptation=conformal.adaptation,
-                alpha=conformal.nominal_alpha,
-                nominal=conformal.nominal_rate,
-                size=len(calibration) if calibration else 0,
-                problems=len(calibration.problems) if calibration else 0,
-                fingerprint=calibration.fingerprint if calibration else "",
-                source=calibration.source if calibration else "nothing: starts empty",
-                promise=guarantee.promise,
-                limits=guarantee.limits,
-            ),
+            calibration=calibration_card(conformal, calibration),
             settings=msgspec.to_builtins(settings),
             dataset=problems.dataset,
             fingerprint=problems.fingerprint,
