@@ -20,20 +20,20 @@ from atts_core.events import Stamped
 from atts_core.runs.player import Player
 from atts_core.runs.presence import Life
 from atts_core.state import RunState
-from atts_tui.actions import ACTIONS, actions_of
+from atts_tui.actions import ALWAYS_QUIT, actions_of
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
+from atts_tui.navigation import Navigation
+from atts_tui.pages import FIRST
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, palette_from
 from atts_tui.run_actions import RunActions
-from atts_tui.screens.calibration import CalibrationPage
 from atts_tui.screens.confirm import ConfirmQuit
-from atts_tui.screens.help import HelpScreen
 from atts_tui.screens.run_screen import RunScreen
-from atts_tui.screens.solve import SolveScreen
+from atts_tui.take_away import TakeAway
 from atts_tui.text import clean
 from atts_tui.themes import DEFAULT_THEME, Themes, find_themes, to_textual
 from atts_tui.view import View
-from atts_tui.widgets.sample_lanes import SampleLanes
+from atts_tui.widgets.transport_bar import TransportBar
 
 SLOW_HZ = 3
 """How often numbers and charts are drawn: faster than that nobody reads them."""
@@ -47,11 +47,8 @@ FROZEN_HZ = 2
 QUIET_FRAMES = 5
 """Empty frames after which the clock stands still until an event comes."""
 
-CLIPBOARD_AT_MOST = 74_000
-"""Bytes of text that the copy sequence (OSC 52) carries in common terminals; more goes to a file."""
 
-
-class AttsApp(RunActions):
+class AttsApp(RunActions, Navigation, TakeAway):
     """Shows a run from a source of events.
 
     With a `control` the screen owns the run: it can pause it, and quitting asks first while it is unfinished;
@@ -70,19 +67,7 @@ class AttsApp(RunActions):
     AttsApp.-ascii-only .framed.-compact { border: none; border-top: ascii $border-blurred; }
     AttsApp.-ascii-only VerticalScroll { scrollbar-size-vertical: 0; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            keys,
-            call,
-            action.label or action.help,
-            id=action.id,
-            show=False,
-            priority=action.id in {"next_pane", "previous_pane", "leave", "palette"},
-        )
-        for action in ACTIONS
-        if action.id != "play"  # the same key as freeze, which knows what to do in a replay
-        for keys, call in action.bindings
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(ALWAYS_QUIT, "leave", "quit", show=False, priority=True)]
     ENABLE_COMMAND_PALETTE = True
 
     def __init__(
@@ -138,8 +123,8 @@ class AttsApp(RunActions):
         )
 
     def get_default_screen(self) -> Screen[None]:
-        """The Solve screen."""
-        return SolveScreen()
+        """The first page."""
+        return self.page_screen(FIRST)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our own variables for themes that do not set them."""
@@ -277,88 +262,8 @@ class AttsApp(RunActions):
 
     # What a person can do: one method for each entry of `actions.ACTIONS`.
 
-    def _solve(self) -> SolveScreen | None:
-        return self.screen if isinstance(self.screen, SolveScreen) else None
-
-    def action_previous_sample(self) -> None:
-        """Select the sample above."""
-        self._move(-1)
-
-    def action_next_sample(self) -> None:
-        """Select the sample below."""
-        self._move(1)
-
-    def _move(self, rows: int) -> None:
-        self.view.move(rows)
-        self._show(slow=True)
-
-    def on_sample_lanes_picked(self, message: SampleLanes.Picked) -> None:
-        """A click on a row selects it."""
-        self.view.select(message.sample)
-        self._show(slow=True)
-
-    def action_previous_problem(self) -> None:
-        """Show the previous problem."""
-        self._move_problem(-1)
-
-    def action_next_problem(self) -> None:
-        """Show the next problem."""
-        self._move_problem(1)
-
-    def _move_problem(self, step: int) -> None:
-        if not self.view.move_problem(step):
-            self._say("There is no other problem in this direction.")
-        self._show(slow=True)
-
-    def action_follow(self) -> None:
-        """Follow the newest take-over, or stop."""
-        self.view.toggle_follow()
-        self.view.advance()
-        self._show(slow=True)
-
-    def action_sort(self) -> None:
-        """Change the order of the samples."""
-        self.view.next_sort()
-        self._show(slow=True)
-
-    def action_maximise(self) -> None:
-        """Show the focused pane alone, or all again."""
-        if (solve := self._solve()) is not None:
-            solve.toggle_maximised()
-
-    def action_next_pane(self) -> None:
-        """Focus the next pane."""
-        self.screen.focus_next()
-
-    def action_previous_pane(self) -> None:
-        """Focus the pane before."""
-        self.screen.focus_previous()
-
-    def action_text_up(self) -> None:
-        """Scroll the text up."""
-        if (solve := self._solve()) is not None:
-            solve.text.page(-1)
-
-    def action_text_down(self) -> None:
-        """Scroll the text down."""
-        if (solve := self._solve()) is not None:
-            solve.text.page(1)
-
-    def action_text_start(self) -> None:
-        """Go to the beginning of the text."""
-        if (solve := self._solve()) is not None:
-            solve.text.move_to(0)
-
-    def action_text_end(self) -> None:
-        """Go to the end of the text."""
-        if (solve := self._solve()) is not None:
-            solve.text.show_end()
-
     def action_freeze(self) -> None:
-        """Freeze the display, or show everything that came meanwhile. A replay plays, or holds."""
-        if self._player is not None:
-            self._transport(self._player.toggle)
-            return
+        """Freeze the display, or show everything that came meanwhile."""
         self.view.frozen = self._feed.frozen = not self.view.frozen
         self.view.waiting = self._feed.waiting
         self._quiet_frames = 0
@@ -369,12 +274,12 @@ class AttsApp(RunActions):
             self.view.waiting = 0
         self._show(slow=True)
 
-    def action_calibration(self) -> None:
-        """Show what the threshold promises and what came of it."""
-        if isinstance(self.screen, RunScreen):
-            self.push_screen(CalibrationPage(self.view, self.size.width), lambda _: self._show(slow=True))
+    def action_play(self) -> None:
+        """Play, or hold."""
+        if self._player is not None:
+            self._transport(self._player.toggle)
 
-    # A replay's transport. Its keys do nothing on a screen that shows a run as it goes.
+    # A replay's transport. Only a replay has keys for it.
 
     def _transport(self, move: Callable[[], object]) -> None:
         if move() is False:
@@ -399,48 +304,20 @@ class AttsApp(RunActions):
         if (player := self._player) is not None:
             self._transport(lambda: player.seek_percent(percent))
 
+    def action_seek_by(self, percent: float) -> None:
+        """Go forward, or back, by a share of the run."""
+        if (player := self._player) is not None:
+            self._transport(lambda: player.skip(player.duration * percent / 100))
+
+    def on_transport_bar_sought(self, message: TransportBar.Sought) -> None:
+        """The transport bar was clicked."""
+        self.action_seek(message.percent)
+
     def action_loop(self) -> None:
         """Begin again at the end, or no longer."""
         if (player := self._player) is not None:
             player.loop = not player.loop
             self._transport(lambda: None)
-
-    def action_copy(self) -> None:
-        """Copy the text of the selected sample."""
-        sample = self.view.sample
-        text = clean(sample.text).strip() if sample is not None else ""
-        if sample is None or not text:
-            self._say("There is no text to copy yet.")
-            return
-        name = f"sample {sample.index + 1}"
-        if len(text.encode()) > CLIPBOARD_AT_MOST:
-            self._write(f"sample-{sample.index + 1}", "txt", text, f"{name} is too long for the clipboard")
-            return
-        self.copy_to_clipboard(text)
-        self._say(
-            f"Sent {name} ({len(text):,} characters) to the terminal's clipboard. If pasting gives something "
-            "else, the terminal does not allow it (in tmux: set -g set-clipboard on)."
-        )
-
-    def action_export(self) -> None:
-        """Save a picture of the screen."""
-        self._write("screen", "svg", self.export_screenshot(title="atts"), "Picture")
-
-    def _write(self, what: str, ending: str, text: str, said: str) -> None:
-        """Write a new file beside those that exist, and say where."""
-        run = self.state.run.run if self.state.run is not None else "run"
-        safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in run)
-        folder = self._export_folder if self._export_folder is not None else Path.cwd()
-        number = 1
-        while (path := folder / f"atts-{safe}-{what}-{number}.{ending}").exists():
-            number += 1
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-        except OSError as error:
-            self.notify(f"{path} could not be written: {error.strerror}", severity="error", markup=False)
-        else:
-            self._say(f"{said}: written to {path}")
 
     def action_theme(self) -> None:
         """Change to the next of our themes."""
@@ -448,11 +325,6 @@ class AttsApp(RunActions):
         place = names.index(self.theme) + 1 if self.theme in names else 0
         self.theme = names[place % len(names)]
         self._say(f"Theme {self.theme}.")
-
-    def action_help(self) -> None:
-        """Explain the screen and its keys."""
-        if isinstance(self.screen, RunScreen):
-            self.push_screen(HelpScreen(self.view, self.size.width), lambda _: self._show(slow=True))
 
     def action_leave(self) -> None:
         """Quit; ask first where that would end a run."""
@@ -473,11 +345,14 @@ class AttsApp(RunActions):
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the registry of actions, and every theme by name."""
-        for action in actions_of(replay=self._player is not None):
-            if action.id not in ("palette", "seek"):
+        shown = self.run_screen
+        for bound in actions_of(shown.PAGE, replay=self._player is not None):
+            action = bound.action
+            if action.id != "palette":
                 title = (action.label or action.id.replace("_", " ")).capitalize()
-                said = f"{action.help} ({action.shown})"
-                yield SystemCommand(title, said, partial(self.run_action, f"app.{action.call}"))
+                yield SystemCommand(
+                    title, f"{action.help} ({bound.shown})", partial(shown.run_action, action.call)
+                )
         for name in sorted(self._themes.found):
             yield SystemCommand(
                 f"Theme {name}", "Change to this theme.", lambda name=name: setattr(self, "theme", name)

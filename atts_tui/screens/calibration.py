@@ -1,10 +1,14 @@
-"""The calibration page: what is promised, what came of it, and whether PPL tells wrong chains at all."""
+"""The Calibration screen: what is promised, what came of it, and whether PPL tells wrong chains at all."""
+
+from textual.widget import Widget
 
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import realised, signal_so_far
-from atts_tui.screens.overlay import Overlay
+from atts_tui.layout.frame import Rect
+from atts_tui.screens.run_screen import RunScreen
 from atts_tui.text import clean_line
 from atts_tui.view import View
+from atts_tui.widgets.row_pane import RowPane
 from atts_tui.widgets.rows import Row, paragraph
 
 WIDTH = 92
@@ -12,12 +16,25 @@ BAR_CELLS = 24
 TURNS_AT_MOST = 40
 
 
-class CalibrationPage(Overlay):
-    """As of the moment it was opened."""
+class CalibrationScreen(RunScreen):
+    """One pane of lines."""
 
-    def __init__(self, view: View, width: int) -> None:
-        room = max(min(WIDTH, width - 12), 30)
-        super().__init__(view, "Calibration", calibration_rows(view, room), room)
+    PAGE = "calibration"
+
+    def make_panes(self) -> dict[str, Widget]:
+        """All lines scroll together."""
+        return {
+            "page": RowPane(
+                lambda view, width: calibration_rows(view, min(width, WIDTH)),
+                lambda view: (view.state.seq, view.epoch),
+                title="Calibration",
+                id="page",
+            )
+        }
+
+    def place(self, _view: View, body: Rect, *, compact: bool) -> dict[str, Rect]:  # noqa: ARG002
+        """The pane fills the body."""
+        return {"page": body}
 
 
 def calibration_rows(view: View, width: int) -> list[Row]:

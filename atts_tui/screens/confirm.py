@@ -37,6 +37,8 @@ class Confirm(Overlay):
 class ConfirmQuit(Confirm):
     """Whether to quit and so end the run; asking to quit a second time says yes as well."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "dismiss(True)", "quit")]
+
     def __init__(self, view: View) -> None:
         state = view.state
         running = state.samples_total - state.samples_ended

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from atts_tui.actions import ACTIONS, GROUPS, actions_of
+from atts_tui.actions import GROUPS, actions_of
+from atts_tui.pages import page
 from atts_tui.screens.overlay import Overlay
 from atts_tui.view import View
 from atts_tui.widgets.rows import Row, paragraph
@@ -20,16 +21,19 @@ class HelpScreen(Overlay):
         Binding("question_mark,f1", "dismiss(False)", "close"),
     ]
 
-    def __init__(self, view: View, width: int) -> None:
+    def __init__(self, view: View, shown: str, width: int) -> None:
+        """`shown` is the page that is explained."""
         room = max(min(WIDTH, width - 12), 30)
-        super().__init__(view, "Help", help_rows(view, room), room)
+        super().__init__(view, f"Help: {page(shown).title}", help_rows(view, shown, room), room)
 
 
-def help_rows(view: View, width: int) -> list[Row]:
-    """All lines of the page."""
+def help_rows(view: View, shown: str, width: int) -> list[Row]:
+    """All lines of the help for a page."""
     palette, glyphs = view.palette, view.glyphs
     blank: Row = (("", palette.text),)
-    rows: list[Row] = [(("What you see", palette.strong),)]
+    rows: list[Row] = [(("This screen", palette.strong),)]
+    rows += paragraph(page(shown).help, width, palette.text)
+    rows += [blank, (("What happens", palette.strong),)]
     explained = (
         "A small, fast draft model reasons step by step, in many samples at once. A large target model reads "
         "each step once and measures how surprising it finds it. A step that is more surprising than most of "
@@ -57,14 +61,13 @@ def help_rows(view: View, width: int) -> list[Row]:
         ("alpha", "the p above which the target takes over; 1 - alpha is the rate asked for"),
     )
     rows += [((term.ljust(8), palette.strong), (said, palette.text)) for term, said in words]
-    shown_here = actions_of(replay=view.player is not None)
+    here = actions_of(shown, replay=view.player is not None)
     for group in GROUPS:
-        if any(action.group == group for action in shown_here):
+        listed = [bound for bound in here if bound.action.group == group]
+        if listed:
             rows += [blank, ((group, palette.strong),)]
-        for action in ACTIONS:
-            if action.group == group and action in shown_here:
-                lines = paragraph(action.help, width - KEY_CELLS, palette.text)
-                shown = glyphs.safe(action.shown).ljust(KEY_CELLS)
-                rows.append(((shown, palette.accent), *lines[0]))
-                rows += [((" " * KEY_CELLS, palette.text), *line) for line in lines[1:]]
+        for bound in listed:
+            lines = paragraph(bound.action.help, width - KEY_CELLS, palette.text)
+            rows.append(((glyphs.safe(bound.shown).ljust(KEY_CELLS), palette.accent), *lines[0]))
+            rows += [((" " * KEY_CELLS, palette.text), *line) for line in lines[1:]]
     return rows

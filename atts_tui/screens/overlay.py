@@ -42,7 +42,7 @@ class Overlay(ModalScreen[bool]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(False)", "close"),
+        Binding("escape,q", "dismiss(False)", "close"),
     ]
 
     def __init__(self, view: View, title: str, rows: list[Row], width: int) -> None:

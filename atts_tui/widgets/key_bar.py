@@ -1,21 +1,41 @@
-"""The footer: keys by importance, as many as fit; a click on one presses it."""
+"""The footer: which screen this is among all, then keys by importance, as many as fit."""
 
 from collections.abc import Hashable
+from typing import NamedTuple
 
 from rich.style import Style
 from textual.geometry import Size
 
-from atts_tui.actions import footer_actions
+from atts_tui.actions import actions_of
+from atts_tui.pages import page, tabs
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows
 
+NAMED_FROM = 110
+"""Columns from which all tabs say their name; below, only the one that is open."""
+
+
+class Entry(NamedTuple):
+    """One key of the footer."""
+
+    shown: str
+    label: str
+    call: str
+    place: int
+
 
 class KeyBar(Rows):
-    """One line, made of the registry of actions."""
+    """One line, made of the registries of pages and actions."""
 
     DEFAULT_CSS = """
     KeyBar { padding: 0 1; background: $panel; }
     """
+
+    def __init__(self, shown: str, *, replay: bool, id: str | None = None) -> None:  # noqa: A002
+        """`shown` is the page it stands on."""
+        super().__init__(id=id)
+        self._page = page(shown)
+        self._actions = [bound for bound in actions_of(shown, replay=replay) if bound.action.footer]
 
     def key(self, view: View) -> Hashable:
         """Changes with what the keys would do now."""
@@ -26,17 +46,18 @@ class KeyBar(Rows):
 
     def build(self, view: View, size: Size) -> list[Row]:
         """The least important keys are left out first."""
-        width = size.width
+        palette, width = view.palette, size.width
+        parts = self._tabs(view, named=width >= NAMED_FROM)
+        left = width - sum(len(text) for text, _ in parts)
         entries = self._entries(view)
-        kept = sorted(range(len(entries)), key=lambda place: entries[place][3])
-        while kept and sum(len(entries[k][0]) + len(entries[k][1]) + 3 for k in kept) - 2 > width:
+        kept = sorted(range(len(entries)), key=lambda place: entries[place].place)
+        while kept and sum(len(entries[k].shown) + len(entries[k].label) + 3 for k in kept) - 2 > left:
             kept.pop()
-        palette = view.palette
-        parts: list[Part] = []
+        first = len(parts)
         for place in sorted(kept):
             shown, label, call, _ = entries[place]
-            click = Style.from_meta({"@click": f"app.{call}"}) if call else Style()
-            if parts:
+            click = Style.from_meta({"@click": call}) if call else Style()
+            if len(parts) > first:
                 parts.append(("  ", palette.muted))
             parts += [
                 (shown, palette.accent + Style(bold=True) + click),
@@ -44,12 +65,24 @@ class KeyBar(Rows):
             ]
         return [tuple(parts)]
 
-    def _entries(self, view: View) -> list[tuple[str, str, str, int]]:
+    def _tabs(self, view: View, *, named: bool) -> list[Part]:
+        palette, parts = view.palette, list[Part]()
+        for tab in tabs():
+            click = Style.from_meta({"@click": f"app.page('{tab.id}')"})
+            if tab is self._page:
+                parts += [(f" {tab.key} {tab.title} ", palette.brand), (" ", palette.muted)]
+            else:
+                parts.append((f"{tab.key} ", palette.accent + Style(bold=True) + click))
+                if named:
+                    parts.append((f"{tab.title}  ", palette.muted + click))
+        return [*parts, (f"{view.glyphs.axis_vertical} ", palette.faint)]
+
+    def _entries(self, view: View) -> list[Entry]:
         """How written, what it does, the action, and the place by importance."""
         glyphs = view.glyphs
-        entries = [(glyphs.up_down, "sample", "", 5)]
-        if len(view.state.problems) > 1:
-            entries.append((glyphs.left_right, "problem", "", 6))
+        entries = [Entry(glyphs.up_down, self._page.rows, "", 5)] if self._page.rows else []
+        if self._page.about == "problem" and len(view.state.problems) > 1:
+            entries.append(Entry(glyphs.left_right, "problem", "", 6))
         words = {
             "freeze": "unfreeze" if view.frozen else "freeze",
             "pause": "resume run" if view.state.paused else "pause run",
@@ -61,8 +94,8 @@ class KeyBar(Rows):
         ended = view.state.finished is not None and not view.frozen and not replay
         over = {"pause", "follow", "freeze"} if ended else ()
         entries += [
-            (action.shown, words.get(action.id, action.label), action.call, action.footer)
-            for action in footer_actions(replay=replay)
+            Entry(shown, words.get(action.id, action.label), action.call, action.footer)
+            for action, _, shown in ((bound.action, bound.keys, bound.shown) for bound in self._actions)
             if action.id not in over
         ]
         return entries

@@ -3,7 +3,7 @@
 from textual.geometry import Size
 
 from atts_tui import words
-from atts_tui.layout import PLAIN_BELOW_COLUMNS, PLAIN_BELOW_ROWS
+from atts_tui.layout.frame import PLAIN_BELOW_COLUMNS, PLAIN_BELOW_ROWS
 from atts_tui.text import clean_line, shorten
 from atts_tui.view import View
 from atts_tui.widgets.rows import Row, Rows

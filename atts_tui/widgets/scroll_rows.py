@@ -37,7 +37,7 @@ class ScrollRows(Widget):
         """Show the view."""
         self.view = view
         if view.unhurried:
-            self.extent = self.size
+            self.extent = self.content_size
         if self.extent:
             self.show(view)
 
@@ -112,6 +112,14 @@ class ScrollRows(Widget):
         """Have the last row in sight."""
         self.move_to(self.row_count())
 
+    def page(self, pages: int) -> None:
+        """Scroll by what is in sight, less one row to keep the thread."""
+        self.move_to(self.top + pages * max(self.extent.height - 1, 1))
+
+    def action_move(self, rows: int) -> None:
+        """Scroll by rows."""
+        self.move_to(self.top + rows)
+
     def notify_style_update(self) -> None:
         """Colours changed: forget what was made of them."""
         super().notify_style_update()
@@ -119,7 +127,7 @@ class ScrollRows(Widget):
 
     def on_resize(self, _: events.Resize) -> None:
         """Draw for the new size."""
-        self.extent = self.size
+        self.extent = self.content_size
         if self.view is not None:
             self.sync(self.view)
 

@@ -7,6 +7,7 @@ from rich.style import Style
 from textual.geometry import Size
 
 from atts_tui import words
+from atts_tui.pages import page
 from atts_tui.text import clean_line, shorten
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows
@@ -53,6 +54,11 @@ class StatusBar(Rows):
     StatusBar { padding: 0 1; background: $panel; }
     """
 
+    def __init__(self, shown: str, *, id: str | None = None) -> None:  # noqa: A002
+        """`shown` is the page it stands on."""
+        super().__init__(id=id)
+        self._about = page(shown).about
+
     def key(self, view: View) -> Hashable:
         """Changes with every event and every choice of the person."""
         state = view.state
@@ -85,6 +91,10 @@ class StatusBar(Rows):
         problem = view.problem
         if problem is None:
             return ()
+        if self._about == "run":
+            ended = sum(found.finished for found in state.problems)
+            of = f"{ended} of {len(state.problems)}" if long else f"{ended}/{len(state.problems)}"
+            return ((f"{of} problems finished" if long else f"{of} problems", palette.text),)
         parts: list[Part] = []
         if len(state.problems) > 1:
             between = " of " if long else "/"
@@ -96,7 +106,7 @@ class StatusBar(Rows):
 
     def _turn(self, view: View, *, long: bool) -> Row:
         problem, run = view.problem, view.state.run
-        if problem is None or run is None:
+        if problem is None or run is None or self._about == "run":
             return ()
         palette = view.palette
         if problem.finished or all(sample.end is not None for sample in problem.samples):

@@ -82,14 +82,6 @@ class StepText(ScrollRows):
         assert self.view is not None  # noqa: S101  # without a view there are no rows
         return strip_of(self._rows[row], width, self.base, self.view.glyphs)
 
-    def action_move(self, rows: int) -> None:
-        """Scroll by rows."""
-        self.move_to(self.top + rows)
-
-    def page(self, pages: int) -> None:
-        """Scroll by what is in sight, less one row to keep the thread."""
-        self.move_to(self.top + pages * max(self.extent.height - 1, 1))
-
     def _rebuild(self, view: View, sample: SampleState | None) -> int:
         """Bring blocks and rows up to date; returns the first row that changed."""
         wanted = _outline(sample) if sample is not None else []

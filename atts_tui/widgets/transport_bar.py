@@ -2,7 +2,9 @@
 
 from collections.abc import Hashable
 
+from textual import events
 from textual.geometry import Size
+from textual.message import Message
 
 from atts_tui import words
 from atts_tui.view import View
@@ -17,6 +19,25 @@ class TransportBar(Rows):
     DEFAULT_CSS = """
     TransportBar { padding: 0 1; background: $panel; }
     """
+
+    class Sought(Message):
+        """The track was clicked at this share of the run, in percent."""
+
+        def __init__(self, percent: float) -> None:
+            super().__init__()
+            self.percent = percent
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._track = (0, 0)
+        """First cell of the track, and how many it has."""
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the track goes there."""
+        start, cells = self._track
+        place = event.x - self.styles.padding.left - start
+        if cells > 1 and 0 <= place < cells:
+            self.post_message(self.Sought(100 * place / (cells - 1)))
 
     def key(self, view: View) -> Hashable:
         """Changes ten times a second at most while it plays, and not at all while it stands."""
@@ -35,6 +56,7 @@ class TransportBar(Rows):
         speed = f" {player.speed:g}x" + ("  loop" if player.loop else "")
         track = size.width - len(state) - len(clock) - len(speed) - 1
         parts: list[Part] = [(state, palette.accent), (clock, palette.text)]
+        self._track = (len(state) + len(clock), track if track >= SMALLEST_TRACK else 0)
         if track >= SMALLEST_TRACK:
             done = round(player.at / player.duration * (track - 1)) if player.duration else 0
             parts += [

@@ -1,5 +1,6 @@
 """One registry feeds keys, footer, help and palette; theme files are read with readable errors."""
 
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,27 +11,40 @@ from rich.color import ColorSystem
 from atts_core.errors import SettingsError
 from atts_tui.actions import ACTIONS, actions_of
 from atts_tui.app import AttsApp
+from atts_tui.pages import PAGES
 from atts_tui.palette import Palette, palette_from
 from atts_tui.themes import Themes, find_themes, read_theme, shipped_folder, to_textual
 
 
-def test_each_key_and_each_action_is_there_once() -> None:
-    for replay in (False, True):
-        keys = [key for action in actions_of(replay=replay) for key in action.keys]
-        assert len(keys) == len(set(keys))
+@pytest.mark.parametrize("replay", [False, True])
+@pytest.mark.parametrize("page", [page.id for page in PAGES])
+def test_each_key_does_one_thing_on_a_page(page: str, replay: bool) -> None:
+    keys = [key for bound in actions_of(page, replay=replay) for key in bound.keys]
+    assert len(keys) == len(set(keys))
+
+
+def test_each_action_and_each_page_is_there_once() -> None:
     assert len({action.id for action in ACTIONS}) == len(ACTIONS)
+    assert len({page.id for page in PAGES}) == len({page.screen for page in PAGES}) == len(PAGES)
+    assert [page.key for page in PAGES if page.key] == sorted(page.key for page in PAGES if page.key)
 
 
-def test_each_action_has_its_method() -> None:
-    calls = [call.partition("(")[0] for action in ACTIONS for _, call in action.bindings]
-    assert [call for call in calls if not hasattr(AttsApp, f"action_{call}")] == []
+def test_each_action_has_its_method_wherever_it_can_be_done() -> None:
+    known = {page.id for page in PAGES}
+    assert {page for action in ACTIONS for page in action.pages} <= known
+    for page in PAGES:
+        screen = pkgutil.resolve_name(page.screen)
+        assert page.id == screen.PAGE
+        for replay in (False, True):
+            for bound in actions_of(page.id, replay=replay):
+                owner, _, method = bound.action.call.partition(".")
+                where = {"app": AttsApp, "screen": screen}[owner]
+                assert hasattr(where, f"action_{method.partition('(')[0]}"), bound.action.id
 
 
-@pytest.mark.parametrize(
-    "module", ["atts_tui.actions", "atts_tui.themes", "atts_tui.words", "atts_tui.layout"]
-)
+@pytest.mark.parametrize("module", ["actions", "themes", "words", "pages", "layout.solve"])
 def test_settings_can_be_checked_without_a_screen(module: str) -> None:
-    code = f"import {module}, sys; assert 'textual' not in sys.modules"
+    code = f"import atts_tui.{module}, sys; assert 'textual' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

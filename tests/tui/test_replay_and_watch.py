@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import synthetic
-from driving import frame, text
+from driving import frame, lines, text
 
 from atts_core.bus import Bus
 from atts_core.runs.file import About
@@ -71,16 +71,31 @@ async def test_it_plays_holds_and_changes_speed(run_file: Path) -> None:
 
 async def test_seeking_shows_exactly_what_was_then(run_file: Path) -> None:
     async with replaying(run_file) as (pilot, app, player, _):
-        for key, share in (("5", 0.5), ("9", 0.9), ("2", 0.2)):
-            await pilot.press(key)
+        for keys, share in ((")" * 5, 0.5), (")" * 4, 0.9), ("(" * 7, 0.2)):
+            await pilot.press(*keys)
             await frame(pilot)
             wanted = folded(player.duration * share)
             assert app.state.seq == wanted.seq
             assert app.state.problems == wanted.problems
             assert app.view.state is app.state
-        await pilot.press("0")
+        await pilot.press("home")
         await frame(pilot)
         assert (app.state.now, app.state.overall.decisions) == (0.0, 0)
+        await pilot.press("end")
+        await frame(pilot)
+        assert app.state.finished is not None
+
+
+async def test_a_click_on_the_track_seeks_there(run_file: Path) -> None:
+    async with replaying(run_file) as (pilot, app, player, _):
+        bar = next(line for line in lines(app) if "━" in line or ("●" in line and "─" in line))
+        first, last = bar.index("●"), len(bar.rstrip()) - len(" 1x")
+        await pilot.click("#transport", offset=((first + last) // 2, 0))
+        await frame(pilot)
+        assert player.at == pytest.approx(player.duration / 2, rel=0.03)
+        await pilot.click("#transport", offset=(2, 0))
+        await frame(pilot)
+        assert player.at == pytest.approx(player.duration / 2, rel=0.03)
 
 
 async def test_steps_from_verdict_to_verdict_and_to_the_next_take_over(run_file: Path) -> None:
@@ -112,7 +127,7 @@ async def test_a_replay_is_left_without_a_question_and_its_help_names_its_keys(r
 async def test_the_transport_does_nothing_on_a_live_screen() -> None:
     app = AttsApp(Bus().subscribe())
     async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("n", "5", "full_stop", "comma", "l", "less_than_sign", "left_square_bracket")
+        await pilot.press(*"n).,l<[")
         await pilot.pause()
         assert "REPLAY" not in text(app)
 

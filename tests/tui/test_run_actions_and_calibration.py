@@ -6,7 +6,7 @@ from driving import Hand, frame, running, text
 from atts_core import events as ev
 from atts_core.errors import RunError
 from atts_core.events import Stamped
-from atts_tui.screens.calibration import CalibrationPage
+from atts_tui.screens.calibration import CalibrationScreen
 from atts_tui.screens.confirm import Confirm
 
 
@@ -80,23 +80,23 @@ async def test_an_engine_that_cannot_hear_is_said_and_ends_nothing() -> None:
 
 async def test_the_calibration_page_says_promise_rates_drift_and_signal() -> None:
     async with running(synthetic.events(problems=1)) as (pilot, app, _):
-        await pilot.press("c")
+        await pilot.press("3")
         await frame(pilot)
-        assert isinstance(app.screen, CalibrationPage)
+        assert isinstance(app.screen, CalibrationScreen)
         shown = text(app)
         run = app.state.run
         assert run is not None
         assert run.calibration is not None
         for words in ("What is promised", "turn 1", "No alarm", "Does PPL tell wrong chains"):
             assert words in shown
-        await pilot.press("escape")
+        await pilot.press("1")
         await pilot.pause()
-        assert not isinstance(app.screen, CalibrationPage)
+        assert not isinstance(app.screen, CalibrationScreen)
 
 
 async def test_the_page_before_a_run_says_so() -> None:
     async with running([]) as (pilot, app, _):
-        await pilot.press("c")
+        await pilot.press("3")
         await frame(pilot)
         assert "The run has not begun" in text(app)
 
@@ -110,6 +110,6 @@ async def test_warnings_and_drift_are_shown_once() -> None:
         await frame(pilot)
         said = [note.message for note in app._notifications]
         assert said == ["Careful [now].", "Calibration and run do not belong together."]
-        await pilot.press("c")
+        await pilot.press("3")
         await frame(pilot)
         assert "do not belong together" in text(app)

@@ -1,0 +1,50 @@
+"""The screens there are, in the order of their keys; each is imported when it is first opened."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One screen over a run."""
+
+    id: str
+    title: str
+    screen: str
+    """Module and class, as `pkgutil.resolve_name` takes them."""
+    key: str = ""
+    """The digit that opens it; empty for a page that is reached from another by Enter."""
+    rows: str = ""
+    """What the arrows select there, in one word for the footer."""
+    about: Literal["problem", "run"] = "run"
+    """Whether the status bar names the problem looked at, or counts those of the run."""
+    help: str = ""
+    """What is seen there, for the help screen and the palette."""
+
+
+PAGES: tuple[Page, ...] = (
+    Page(
+        "solve", "Solve", "atts_tui.screens.solve:SolveScreen", "1", rows="sample", about="problem",
+        help="One problem: its samples turn by turn, their text, every decision, and the vote.",
+    ),
+    Page(
+        "calibration", "Calibration", "atts_tui.screens.calibration:CalibrationScreen", "3",
+        help="What the threshold promises, what came of it so far, drift, and whether PPL carries signal.",
+    ),
+)  # fmt: skip
+
+FIRST = "solve"
+
+
+def page(id: str) -> Page:  # noqa: A002
+    """The page of that id. Raises `KeyError` where there is none."""
+    return next((found for found in PAGES if found.id == id), None) or _unknown(id)
+
+
+def _unknown(name: str) -> Page:
+    raise KeyError(name)
+
+
+def tabs() -> list[Page]:
+    """Pages that have a key of their own."""
+    return [found for found in PAGES if found.key]
