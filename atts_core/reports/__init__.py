@@ -1,0 +1,1 @@
+"""What recorded runs say: where time went, what a barrier would have cost, how two of them differ."""
