@@ -352,10 +352,16 @@ class ServerRead(Event, frozen=True, kw_only=True, tag=True):
 
 
 class GpusRead(Event, frozen=True, kw_only=True, tag=True):
-    """One sample of the GPUs of this machine; `unavailable` says why there is none."""
+    """One look at the GPUs of one machine; `unavailable` says why there is none."""
 
     gpus: tuple[GpuReading, ...]
     unavailable: str = ""
+    source: str = ""
+    """URL of the page that was read, without credentials; empty: this machine's own driver."""
+    kind: str = ""
+    """What read them: `NVML`, `dcgm-exporter`, `nvitop-exporter`."""
+    roles: tuple[Role, ...] = ()
+    """Whose servers are on that machine, where the user said it."""
 
 
 class Warned(Event, frozen=True, kw_only=True, tag=True):

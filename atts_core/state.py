@@ -26,7 +26,7 @@ from atts_core.state_parts import (
     TurnRate,
     WorkerState,
 )
-from atts_core.telemetry.readings import GpuReading
+from atts_core.telemetry.history import Machines
 
 __all__ = [
     "LOG_LINES",
@@ -79,9 +79,7 @@ class RunState:
         self.retries = 0
         self.first_token_at: float | None = None
         self.servers: dict[ev.Role, ServerState] = {"draft": ServerState(), "target": ServerState()}
-        self.gpus: tuple[GpuReading, ...] = ()
-        self.gpus_unavailable = ""
-        self.gpus_read_at: float | None = None
+        self.machines = Machines()
         self.drift: ev.DriftDetected | None = None
         self.warnings: list[str] = []
         self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
@@ -98,6 +96,11 @@ class RunState:
     def samples_total(self) -> int:
         """Samples of all problems added so far."""
         return sum(len(problem.samples) for problem in self.problems)
+
+    @property
+    def samples_running(self) -> int:
+        """Samples that began and have not ended."""
+        return self.samples_started - self.samples_ended
 
     @property
     def progress(self) -> float:
@@ -338,10 +341,23 @@ class RunState:
         self._say("info", " ".join(filter(None, (event.role, "server", event.url, "answers again"))))
 
     def _server_read(self, event: ev.ServerRead) -> None:
-        self.servers[event.role].read(event.url, event.reading, self.now)
+        server = self.servers[event.role]
+        known = server.workers.get(event.url, server) if event.url else server
+        self.machines.read_server(
+            event.role, event.url, event.reading, known.reading, at=self.now, samples=self.samples_running
+        )
+        server.read(event.url, event.reading, self.now)
 
     def _gpus_read(self, event: ev.GpusRead) -> None:
-        self.gpus, self.gpus_unavailable, self.gpus_read_at = event.gpus, event.unavailable, self.now
+        self.machines.read_gpus(
+            event.source,
+            event.gpus,
+            event.unavailable,
+            event.kind,
+            event.roles,
+            at=self.now,
+            samples=self.samples_running,
+        )
 
     def _warned(self, event: ev.Warned) -> None:
         self.warnings.append(event.message)

@@ -119,7 +119,9 @@ class Session:
     def watching(self, bus: Bus) -> AbstractAsyncContextManager[None]:
         """Publishes what servers and GPUs say of themselves while the block runs."""
         sides = (self.pair.draft, self.pair.target)
-        return watching(bus, {side.role: side.client.metrics_text for side in sides}, self.processes)
+        pages = {(side.role, side.client.url): side.client.page for side in sides}
+        roles = {pid: role for role, pid in self.processes.items()}
+        return watching(bus, pages, processes=lambda: roles)
 
     def _monitor(self, calibration: Calibration | None, problems: ProblemSet) -> DriftMonitor | None:
         if calibration is None:

@@ -17,7 +17,7 @@ import msgspec
 from atts_core import events as ev
 from atts_core import meters, state_parts
 from atts_core import state as st
-from atts_core.telemetry import readings
+from atts_core.telemetry import history, readings
 
 
 class Head(msgspec.Struct, array_like=True, kw_only=True):
@@ -43,9 +43,7 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     retries: int
     first_token_at: float | None
     servers: dict[ev.Role, st.ServerState]
-    gpus: tuple[readings.GpuReading, ...]
-    gpus_unavailable: str
-    gpus_read_at: float | None
+    machines: history.Machines
     drift: ev.DriftDetected | None
     warnings: list[str]
     log: list[st.LogLine]
@@ -130,6 +128,6 @@ def without_collecting() -> Iterator[None]:
 def fold_version() -> str:
     """Changes whenever the code that folds changes: a keyframe of another fold is not this one's."""
     digest = hashlib.blake2b(digest_size=12)
-    for module in (ev, st, state_parts, meters, readings):
+    for module in (ev, st, state_parts, meters, history, readings):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()

@@ -207,9 +207,9 @@ class SGLangClient:
             return False
         return status == 200
 
-    async def metrics_text(self) -> str | None:
-        """GET /metrics; None where the server was started without `--enable-metrics`."""
-        status, body = await self._control("GET", "/metrics")
+    async def page(self, path: str) -> str | None:
+        """GET of what the server tells of itself, such as /metrics; None where it has no such path."""
+        status, body = await self._control("GET", path)
         if status == 200:
             return body.decode("utf-8", "replace")
         if status == 404:

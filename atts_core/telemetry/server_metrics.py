@@ -1,4 +1,10 @@
-"""A server's /metrics (Prometheus text) as one typed reading, and a poller of it.
+"""What one server says of itself, as one typed reading, and a poller of it.
+
+From /metrics (Prometheus text; only with --enable-metrics) come counts and gauges; the gauges are old ones
+between two looks of the scheduler (`ServerReading`). Where the release has /v1/loads (newer ones of 0.5.x; it
+asks the scheduler), its gauges are taken instead. /get_load (0.4.10, and 0.5.x until it went) gives the
+tokens held and waited for as one number, or requests and tokens by rank; 0.4.3 and 0.5.23 have none. The
+shapes of both loads are from the source, not recorded.
 
 The names are those of SGLang 0.4.3.post4 and 0.5.23, which agree where both have one; 0.5.x splits a counter
 over labels, which are summed. A series appears only after its first observation, so any field may be None.
@@ -8,18 +14,27 @@ import asyncio
 import math
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from atts_core.errors import AttsError
+from atts_core.telemetry.prometheus import LARGEST
 from atts_core.telemetry.readings import ServerReading
 
 METRICS_OFF: Final = "the server gives no metrics: start it with --enable-metrics"
+METRICS: Final = "/metrics"
+LOADS: Final = "/v1/loads"
+OLD_LOAD: Final = "/get_load"
+HEARTBEAT: Final = 5.0
+"""Seconds after which a reading is delivered again though nothing in it changed: a sign of life."""
+LOADS_AGAIN: Final = 30
+"""Readings without /v1/loads after it failed: its scheduler may hang, and /metrics still answers."""
+
+Page = Callable[[str], Awaitable[str | None]]
+"""Gives the text of a path of the server, None where it has no such path; raises AttsError where it fails."""
 
 _SAMPLE = re.compile(r"sglang:(\w+)(?:\{[^}]*\})?\s+([^\s]+)")
-_LARGEST: Final = 2.0**53
-"""A count beyond this is no count; floats are exact below it."""
 
 
 def parse_metrics(text: str) -> ServerReading:
@@ -32,7 +47,7 @@ def parse_metrics(text: str) -> ServerReading:
             if number is not None:
                 values.setdefault(found[1], []).append(number)
     if not values:
-        return ServerReading(unavailable="what /metrics answers is not an SGLang server's")
+        return ServerReading(unavailable="what /metrics answers is not an SGLang server's", source=METRICS)
     return ServerReading(
         running=_count(values, "num_running_reqs"),
         queued=_count(values, "num_queue_reqs"),
@@ -40,10 +55,12 @@ def parse_metrics(text: str) -> ServerReading:
         cache_hit_rate=_share(values, "cache_hit_rate"),
         generation_throughput=_sum(values, "gen_throughput"),
         used_tokens=_count(values, "num_used_tokens"),
+        capacity=_count(values, "max_total_num_tokens"),
         prompt_tokens=_count(values, "prompt_tokens_total"),
         generated_tokens=_count(values, "generation_tokens_total"),
         cached_tokens=_count(values, "cached_tokens_total"),
         requests=_count(values, "num_requests_total"),
+        source=METRICS,
     )
 
 
@@ -52,7 +69,7 @@ def _finite(text: str) -> float | None:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) and 0 <= number < _LARGEST else None
+    return number if math.isfinite(number) and 0 <= number < LARGEST else None
 
 
 def _sum(values: dict[str, list[float]], name: str) -> float | None:
@@ -69,27 +86,151 @@ def _share(values: dict[str, list[float]], name: str) -> float | None:
     return min(max(values[name]), 1.0) if name in values else None
 
 
-async def read_metrics(fetch: Callable[[], Awaitable[str | None]]) -> ServerReading:
-    """One reading. `fetch` is `SGLangClient.metrics_text`; where it fails the reading says so."""
+def parse_loads(text: str) -> ServerReading | None:
+    """Reads the JSON of /v1/loads: gauges of the moment of asking. None where it holds none."""
+    loads = _ranks(_json(text), "loads")
+    values: dict[str, list[float]] = {}
+    for load in loads:
+        for name, value in load.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST:
+                values.setdefault(name, []).append(float(value))
+    if "num_running_reqs" not in values:
+        return None
+    return ServerReading(
+        running=_count(values, "num_running_reqs"),
+        queued=_count(values, "num_waiting_reqs"),
+        cache_usage=_share(values, "token_usage"),
+        cache_hit_rate=_share(values, "cache_hit_rate"),
+        generation_throughput=_sum(values, "gen_throughput"),
+        used_tokens=_count(values, "num_used_tokens"),
+        capacity=_count(values, "max_total_num_tokens"),
+        fresh=True,
+        source=LOADS,
+    )
+
+
+def parse_old_load(text: str) -> ServerReading | None:
+    """Reads the JSON of /get_load: `{"load": tokens}`, or a list with requests by data-parallel rank."""
+    said = _json(text)
+    tokens = said.get("load") if isinstance(said, dict) else None
+    if isinstance(tokens, int) and 0 <= tokens < LARGEST:
+        if tokens:  # prompts that wait are in it as well, so it is no more than a hint
+            return ServerReading(used_tokens=tokens, source=OLD_LOAD)
+        return ServerReading(
+            running=0,
+            queued=0,
+            cache_usage=0.0,
+            generation_throughput=0.0,
+            used_tokens=0,
+            fresh=True,
+            source=OLD_LOAD,
+        )
+    ranks = [rank for rank in _ranks(said, "") if isinstance(rank.get("num_reqs"), int)]
+    if not ranks:
+        return None
+    queued = sum(_natural(rank, "num_waiting_reqs") for rank in ranks)
+    return ServerReading(
+        running=max(sum(_natural(rank, "num_reqs") for rank in ranks) - queued, 0),
+        queued=queued,
+        fresh=True,
+        source=OLD_LOAD,
+    )
+
+
+def _json(text: str) -> Any:
     try:
-        text = await fetch()
-    except AttsError as error:
-        return ServerReading(unavailable=str(error))
-    return ServerReading(unavailable=METRICS_OFF) if text is None else parse_metrics(text)
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError:
+        return None
 
 
-async def poll_metrics(
-    fetch: Callable[[], Awaitable[str | None]],
+def _ranks(said: Any, key: str) -> list[dict[str, Any]]:
+    listed = said.get(key) if isinstance(said, dict) else said
+    return [rank for rank in listed if isinstance(rank, dict)] if isinstance(listed, list) else []
+
+
+def _natural(rank: dict[str, Any], name: str) -> int:
+    value = rank.get(name)
+    return value if isinstance(value, int) and 0 <= value < LARGEST else 0
+
+
+_GAUGES: Final = (
+    "running",
+    "queued",
+    "cache_usage",
+    "cache_hit_rate",
+    "generation_throughput",
+    "used_tokens",
+    "capacity",
+)
+
+
+def joined(metrics: ServerReading, load: ServerReading | None) -> ServerReading:
+    """Counts of /metrics with the gauges of a load, where that is of the moment of asking."""
+    if load is None:
+        return metrics
+    if metrics.unavailable:
+        return load
+    if not load.fresh:
+        return metrics
+    newer = {name: value for name in _GAUGES if (value := getattr(load, name)) is not None}
+    return msgspec.structs.replace(metrics, **newer, fresh=True, source=f"{load.source} and {metrics.source}")
+
+
+class ServerPoller:
+    """Reads one server, again and again, and learns which paths it has."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._paths: dict[str, Callable[[str], ServerReading | None]] = {
+            LOADS: parse_loads,
+            OLD_LOAD: parse_old_load,
+        }
+        """Of the load, those that the server may have."""
+        self._wait = 0
+
+    async def read(self) -> ServerReading:
+        """One reading; where the server fails it says so."""
+        try:
+            text = await self._page(METRICS)
+        except AttsError as error:
+            return ServerReading(unavailable=str(error), source=METRICS)
+        metrics = ServerReading(unavailable=METRICS_OFF) if text is None else parse_metrics(text)
+        return joined(metrics, await self._load())
+
+    async def _load(self) -> ServerReading | None:
+        if self._wait:
+            self._wait -= 1
+            return None
+        for path, parse in list(self._paths.items()):
+            try:
+                text = await self._page(path)
+            except AttsError:
+                self._wait = LOADS_AGAIN
+                return None
+            reading = parse(text) if text is not None else None
+            if reading is not None:
+                return reading
+            del self._paths[path]
+        return None
+
+
+async def poll_server(
+    page: Page,
     deliver: Callable[[ServerReading], None],
     *,
     seconds: float = 1.0,
+    heartbeat: float = HEARTBEAT,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Reads every `seconds` until cancelled; delivers a reading only where it differs from the one before."""
+    """Reads every `seconds` until cancelled; delivers what differs from before, and a sign of life."""
+    poller = ServerPoller(page)
     before: ServerReading | None = None
+    unsaid = 0.0
     while True:
-        reading = await read_metrics(fetch)
-        if before is None or msgspec.structs.astuple(reading) != msgspec.structs.astuple(before):
+        reading = await poller.read()
+        unsaid += seconds
+        if reading != before or unsaid >= heartbeat:
             deliver(reading)
-            before = reading
+            before, unsaid = reading, 0.0
         await sleep(seconds)

@@ -1,48 +1,71 @@
-"""Watches both servers and this machine's GPUs beside a run, and publishes what they say."""
+"""Watches the servers and the GPUs beside a run, and publishes what they say."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
 
 from atts_core import events as ev
 from atts_core.bus import Bus
+from atts_core.telemetry.exporters import Pages, Source, poll_gpus
 from atts_core.telemetry.nvml import GpuSampler, Snapshot
+from atts_core.telemetry.processes import is_local, listeners
 from atts_core.telemetry.readings import ServerReading
-from atts_core.telemetry.server_metrics import poll_metrics
-
-Fetch = Callable[[], Awaitable[str | None]]
+from atts_core.telemetry.server_metrics import Page, poll_server
 
 
 @asynccontextmanager
 async def watching(
-    bus: Bus, fetch: Mapping[ev.Role, Fetch], processes: Mapping[str, int], *, seconds: float = 1.0
+    bus: Bus,
+    servers: Mapping[tuple[ev.Role, str], Page],
+    *,
+    processes: Callable[[], Mapping[int, str]] = dict,
+    sources: Sequence[Source] = (),
+    seconds: float = 1.0,
 ) -> AsyncIterator[None]:
     """Reads every `seconds` while the block runs. No failure of a reading ever reaches the run.
 
-    `fetch` gives each server's /metrics text; `processes` maps a role to the process id of its server, where
-    it runs on this machine.
+    `servers` gives the pages of each server, by role and URL; `processes` the role by process id of those
+    that were started on this machine, asked now and then in a thread; `sources` are exporters elsewhere.
     """
     loop = asyncio.get_running_loop()
 
     def gpus(snapshot: Snapshot) -> None:
         found, unavailable = snapshot
-        loop.call_soon_threadsafe(bus.publish, ev.GpusRead(gpus=found, unavailable=unavailable))
+        event = ev.GpusRead(gpus=found, unavailable=unavailable, kind="NVML")
+        loop.call_soon_threadsafe(bus.publish, event)
 
-    def server(role: ev.Role) -> Callable[[ServerReading], None]:
+    def server(role: ev.Role, url: str) -> Callable[[ServerReading], None]:
         def publish(reading: ServerReading) -> None:
-            bus.publish(ev.ServerRead(role=role, reading=reading))
+            bus.publish(ev.ServerRead(role=role, url=url, reading=reading))
 
         return publish
 
-    tasks = [
-        asyncio.create_task(poll_metrics(text, server(role), seconds=seconds), name=f"metrics of the {role}")
-        for role, text in fetch.items()
-    ]
-    sampler = GpuSampler(gpus, processes=processes, seconds=seconds)
-    try:
-        with sampler:
-            yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def roles() -> dict[int, str]:
+        return local_servers(servers) | dict(processes())
+
+    async with Pages() as pages:
+        pollers: list[Coroutine[Any, Any, None]] = [
+            poll_server(page, server(role, url), seconds=seconds) for (role, url), page in servers.items()
+        ]
+        pollers += [poll_gpus(source, pages.read, bus.publish) for source in sources]
+        tasks = [asyncio.create_task(poller, name="telemetry") for poller in pollers]
+        try:
+            with GpuSampler(gpus, roles=roles, seconds=seconds):
+                yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def local_servers(servers: Mapping[tuple[ev.Role, str], object]) -> dict[int, str]:
+    """Role by process id, of those servers whose URL is of this machine and whose port a process holds."""
+    ports: dict[int, ev.Role] = {}
+    for role, url in servers:
+        parsed = httpx2.URL(url)
+        if is_local(parsed.host):
+            ports[parsed.port or (443 if parsed.scheme == "https" else 80)] = role
+    return {pid: ports[port] for port, pid in listeners(ports).items()}

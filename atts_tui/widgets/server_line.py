@@ -26,7 +26,8 @@ class ServerLine(Rows):
         """Changes with a reading, a loss, and each ten seconds (readings grow old)."""
         state = view.state
         servers = tuple((server.lost, server.read_at) for server in state.servers.values())
-        return (servers, state.gpus_read_at, state.run is None, int(state.now / STALE_AFTER))
+        gpus = tuple((source.read_at, source.unavailable) for source in state.machines.sources.values())
+        return (servers, gpus, state.run is None, int(state.now / STALE_AFTER))
 
     def build(self, view: View, size: Size) -> list[Row]:
         """One line; the least important parts are left out where it is too long."""
@@ -74,14 +75,15 @@ class ServerLine(Rows):
         return (*parts, ("  " + ", ".join(facts), palette.muted))
 
     def _gpus(self, view: View, *, long: bool) -> Row:
-        state, palette = view.state, view.palette
-        if not state.gpus:
-            why = clean_line(state.gpus_unavailable)
+        palette, sources = view.palette, view.state.machines.sources.values()
+        gpus = [gpu for source in sources for gpu in source.gpus if not gpu.instance]
+        if not gpus:
+            why = next((clean_line(source.unavailable) for source in sources if source.unavailable), "")
             if not why:
                 return ()
             return ((f"no GPU: {shorten(why, 40)}" if long else "no GPU", palette.muted),)
         texts: list[str] = []
-        for gpu in state.gpus:
+        for gpu in gpus:
             text = f"GPU{gpu.index}"
             if gpu.memory_used is not None and gpu.memory_total:
                 text += f" {words.gigabytes(gpu.memory_used)}/{words.gigabytes(gpu.memory_total)} GB"
@@ -90,5 +92,5 @@ class ServerLine(Rows):
             texts.append(text)
         row: Row = (("  ".join(texts), palette.muted),)
         if not long and length(row) > 30:
-            return ((f"{len(state.gpus)} GPUs", palette.muted),)
+            return ((f"{len(gpus)} GPUs", palette.muted),)
         return row

@@ -13,7 +13,7 @@ from atts_core.serving.answers import GenerateUpdate
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import ContextFull, InvalidRequest, ServerError
 from atts_core.serving.requests import GenerateRequest, Sampling
-from atts_core.telemetry.server_metrics import read_metrics
+from atts_core.telemetry.server_metrics import ServerPoller
 
 pytestmark = pytest.mark.real_sglang
 
@@ -143,7 +143,7 @@ async def test_many_at_once_some_of_which_leave(real: Any) -> None:
 
 async def test_metrics(real: Any) -> None:
     await real.client.complete(greedy(prompt(real)))
-    reading = await read_metrics(real.client.metrics_text)
+    reading = await ServerPoller(real.client.page).read()
     assert reading.unavailable == ""
     assert reading.running is not None
     assert reading.requests is not None

@@ -70,14 +70,26 @@ class Simulator:
         yield ev.RunFinished(end="done")
 
     def aside(self) -> Iterator[ev.AnyEvent]:
+        draw = self.random.random
         yield self.random.choice([
             ev.RunPaused(), ev.RunResumed(), ev.Warned(message="the disk is nearly full"),
             ev.ServerLost(role="target", message="gone"), ev.ServerFound(role="target"),
             ev.ServerRead(role="draft", reading=ServerReading(running=3, cache_usage=0.5)),
             ev.ServerLost(role="draft", message="gone", url="http://a:1"),
             ev.ServerFound(role="draft", url="http://a:1"),
-            ev.ServerRead(role="draft", reading=ServerReading(running=2), url="http://b:1"),
-            ev.GpusRead(gpus=(GpuReading(index=0, name="a GPU", memory_used=7),)),
+            ev.ServerRead(
+                role="draft",
+                reading=ServerReading(running=2, used_tokens=self.random.randrange(999), cache_usage=draw(),
+                                      generation_throughput=draw() * 99),
+                url="http://b:1",
+            ),
+            ev.GpusRead(gpus=(
+                GpuReading(index=0, name="a GPU", memory_used=7,
+                           memory_by_role={"target": self.random.randrange(99)}),
+            )),
+            ev.GpusRead(gpus=(GpuReading(index=0, name="a GPU", memory_used=self.random.randrange(99)),),
+                        source="http://h:9400/metrics", kind="dcgm-exporter", roles=("draft",)),
+            ev.GpusRead(gpus=(), unavailable="nothing listens there", source="http://h:9400/metrics"),
             ev.DriftDetected(message="d", direction="higher", evidence=2.0, decisions=9, false_alarm=0.01),
             ev.ScoreCollected(ppl=1.5, draft_tokens=3, verified_tokens=3, collected=1, total=2),
         ])  # fmt: skip

@@ -519,9 +519,9 @@ async def test_without_retries_every_error_is_the_callers(replay: Any, open_clie
 
 async def test_health_and_metrics(replay: Any, open_client: Any, release: str) -> None:
     client = await open_client(release)
-    assert await client.metrics_text() is None
+    assert await client.page("/metrics") is None
     replay.play(release, "metrics")
-    assert "sglang:num_running_reqs" in (await client.metrics_text() or "")
+    assert "sglang:num_running_reqs" in (await client.page("/metrics") or "")
     assert not await client.alive()
 
     async def fine(_: Any, wire: Any) -> None:

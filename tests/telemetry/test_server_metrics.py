@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atts_core.errors import AttsError
 from atts_core.serving.errors import ServerUnreachable
 from atts_core.telemetry.readings import ServerReading
-from atts_core.telemetry.server_metrics import METRICS_OFF, parse_metrics, poll_metrics, read_metrics
+from atts_core.telemetry.server_metrics import (
+    METRICS_OFF,
+    Page,
+    ServerPoller,
+    parse_loads,
+    parse_metrics,
+    parse_old_load,
+    poll_server,
+)
 
 RECORDED = Path(__file__).parents[1] / "serving" / "recorded"
 
@@ -43,7 +52,7 @@ def test_0_5_23_sums_what_it_splits_over_labels() -> None:
 
 def test_a_series_that_is_not_there_is_none() -> None:
     reading = parse_metrics("sglang:num_running_reqs 3.0\n")
-    assert reading == ServerReading(running=3)
+    assert reading == ServerReading(running=3, source="/metrics")
 
 
 @pytest.mark.parametrize("value", ["NaN", "+Inf", "-1", "1e300", "x", ""])
@@ -74,40 +83,124 @@ def test_any_text_gives_a_reading(text: str) -> None:
     parse_metrics("sglang:" + text)
 
 
-async def test_metrics_that_are_off_name_the_flag() -> None:
-    async def off() -> None:
-        return None
+def pages(**texts: str | AttsError | None) -> Page:
+    """A server with these pages: `metrics`, `loads`, `old`."""
+    names = {"/metrics": "metrics", "/v1/loads": "loads", "/get_load": "old"}
+    asked = []
 
-    reading = await read_metrics(off)
+    async def page(path: str) -> str | None:
+        asked.append(path)
+        text = texts.get(names[path])
+        if isinstance(text, AttsError):
+            raise text
+        return text
+
+    page.asked = asked  # type: ignore[attr-defined]
+    return page
+
+
+METRICS = (
+    "sglang:num_running_reqs 3\nsglang:num_queue_reqs 2\nsglang:num_used_tokens 900\n"
+    "sglang:gen_throughput 951.5\nsglang:num_requests_total 54\nsglang:token_usage 0.5\n"
+)
+LOADS = (
+    '{"timestamp":"2026-11-20T08:49:55+00:00","version":"0.5.9","loads":[{"dp_rank":0,"num_running_reqs":1,'
+    '"num_waiting_reqs":0,"num_used_tokens":40,"max_total_num_tokens":1000,"token_usage":0.04,'
+    '"gen_throughput":80.5,"cache_hit_rate":0.25,"queues":{"waiting":0}},{"dp_rank":1,"num_running_reqs":2,'
+    '"num_waiting_reqs":5,"num_used_tokens":60,"max_total_num_tokens":1000,"token_usage":0.06,'
+    '"gen_throughput":19.5,"cache_hit_rate":0.5}]}'
+)
+"""Of the shape that the release's source gives; not recorded."""
+
+
+async def test_metrics_that_are_off_name_the_flag() -> None:
+    reading = await ServerPoller(pages()).read()
     assert reading.unavailable == METRICS_OFF
     assert "--enable-metrics" in reading.unavailable
 
 
 async def test_a_server_that_fails_gives_a_reading_that_says_so() -> None:
-    async def gone() -> str:
-        raise ServerUnreachable("nothing listens", role="draft", url="http://h:1")
-
-    assert (await read_metrics(gone)).unavailable == "nothing listens"
+    gone = ServerUnreachable("nothing listens", role="draft", url="http://h:1")
+    assert (await ServerPoller(pages(metrics=gone)).read()).unavailable == "nothing listens"
 
 
-async def test_a_poller_delivers_what_changed() -> None:
-    texts = iter(
-        ["sglang:num_running_reqs 1\n", "sglang:num_running_reqs 1\n", "sglang:num_running_reqs 2\n"]
+async def test_gauges_of_the_moment_replace_old_ones_and_counts_stay() -> None:
+    reading = await ServerPoller(pages(metrics=METRICS, loads=LOADS)).read()
+    assert (reading.running, reading.queued, reading.used_tokens, reading.capacity) == (3, 5, 100, 2000)
+    assert (reading.cache_usage, reading.cache_hit_rate) == (0.06, 0.5)
+    assert reading.generation_throughput == 100.0
+    assert reading.requests == 54
+    assert reading.fresh
+    assert reading.source == "/v1/loads and /metrics"
+    alone = await ServerPoller(pages(loads=LOADS)).read()
+    assert (alone.unavailable, alone.running, alone.requests) == ("", 3, None)
+
+
+async def test_the_load_of_0_4_10_tells_an_idle_server_and_nothing_more() -> None:
+    idle = await ServerPoller(pages(metrics=METRICS, old='{"load":0}')).read()
+    assert (idle.running, idle.queued, idle.used_tokens, idle.fresh) == (0, 0, 0, True)
+    assert idle.requests == 54
+    busy = await ServerPoller(pages(metrics=METRICS, old='{"load":77}')).read()
+    assert busy == parse_metrics(METRICS)
+    assert not busy.fresh
+    assert (await ServerPoller(pages(old='{"load":77}')).read()).used_tokens == 77
+
+
+async def test_the_load_by_rank() -> None:
+    text = (
+        '[{"dp_rank":0,"num_reqs":5,"num_waiting_reqs":2,"num_tokens":9},'
+        '{"dp_rank":1,"num_reqs":1,"num_waiting_reqs":0}]'
     )
+    reading = await ServerPoller(pages(metrics=METRICS, old=text)).read()
+    assert (reading.running, reading.queued, reading.fresh) == (4, 2, True)
+
+
+async def test_paths_that_a_release_has_not_are_asked_for_once() -> None:
+    page = pages(metrics=METRICS)
+    poller = ServerPoller(page)
+    for _ in range(3):
+        await poller.read()
+    assert page.asked == ["/metrics", "/v1/loads", "/get_load", "/metrics", "/metrics"]  # type: ignore[attr-defined]
+
+
+async def test_a_load_that_hangs_leaves_the_metrics_alone() -> None:
+    page = pages(metrics=METRICS, loads=ServerUnreachable("too late", role="draft", url="http://h:1"))
+    poller = ServerPoller(page)
+    for _ in range(5):
+        assert (await poller.read()).requests == 54
+    assert page.asked.count("/v1/loads") == 1  # type: ignore[attr-defined]
+
+
+@given(
+    st.text(max_size=200)
+    | st.sampled_from([LOADS, '{"load":-1}', '{"loads":[1]}', "[[]]", '[{"num_reqs":"x"}]'])
+)
+def test_any_load_gives_a_reading_or_none(text: str) -> None:
+    for parse in (parse_loads, parse_old_load):
+        reading = parse(text)
+        assert reading is None or reading.unavailable == ""
+
+
+async def test_a_poller_delivers_what_changed_and_signs_of_life() -> None:
+    counts = iter([1, 1, 2, 2, 2, 2, 2, 2])
     seen: list[int | None] = []
     over = asyncio.Event()
 
-    async def fetch() -> str | None:
-        text = next(texts, None)
-        if text is None:
+    async def page(path: str) -> str | None:
+        if path != "/metrics":
+            return None
+        count = next(counts, None)
+        if count is None:
             over.set()
             await asyncio.Event().wait()
-        return text
+        return f"sglang:num_running_reqs {count}\n"
 
     async def at_once(_: float) -> None:
         await asyncio.sleep(0)
 
-    polling = asyncio.ensure_future(poll_metrics(fetch, lambda r: seen.append(r.running), sleep=at_once))
+    polling = asyncio.ensure_future(
+        poll_server(page, lambda reading: seen.append(reading.running), heartbeat=3.0, sleep=at_once)
+    )
     await over.wait()
     polling.cancel()
-    assert seen == [1, 2]
+    assert seen == [1, 2, 2]
