@@ -3,8 +3,9 @@
 Imports no screen, so that a key map can be read and checked before one opens.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 from atts_tui.pages import PAGES
 
@@ -49,7 +50,7 @@ OPENING = tuple(
     if page.key
 )  # fmt: skip
 
-LISTS = ("solve",)
+LISTS = ("solve", "log")
 """Pages with rows to select."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -66,6 +67,12 @@ ACTIONS: tuple[Action, ...] = (
         "Follow the newest take-over, or stop following; selecting a sample stops it as well.", "Look", 5,
         ("solve",),
     ),
+    Action("open", ("enter",), "enter", "open", "Open what is selected; esc comes back.", "Look", 4,
+           ("log",)),
+    Action("filter", ("slash",), "/", "filter", "Show only rows that hold what you type.", "Look", 6,
+           ("log",)),
+    Action("levels", ("v",), "v", "levels", "Show more lines of the log, or only graver ones.", "Look", 5,
+           ("log",)),
     Action("sort", ("s",), "s", "sort", "Change the order of the rows.", "Look", 7, ("solve",)),
     Action("maximise", ("m",), "m", "maximise", "Show the focused pane alone, or all again.", "Look", 8),
     Action("next_pane", ("tab",), "tab", "pane", "Focus the next pane (arrows then scroll it).", "Look", 12),
@@ -122,7 +129,7 @@ ACTIONS: tuple[Action, ...] = (
            when="replay", instead="app.seek(100)"),
     Action("loop", ("l",), "l", "", "Begin again at the end, or no longer.", "Replay", when="replay"),
     Action("copy", ("y",), "y", "copy", "Copy what is selected to the clipboard.", "Take away", 9,
-           ("solve",)),
+           ("solve", "log")),
     Action(
         "export", ("e",), "e", "picture", "Save a picture of this screen as an SVG file.", "Take away", 10,
     ),
@@ -137,8 +144,7 @@ ALWAYS_QUIT = "ctrl+c,ctrl+q"
 """Keys that leave whatever the key map says, also while something is being typed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """An action with the keys it has on a page."""
 
     action: Action
@@ -146,20 +152,38 @@ class Bound:
     shown: str
 
 
-def actions_of(page: str, *, replay: bool) -> list[Bound]:
-    """What can be done on a page, by which keys. In a replay its own keys go before those of others."""
-    when = {"always", "replay"} if replay else {"always", "live"}
-    here = [a for a in ACTIONS if (not a.pages or page in a.pages) and a.when in when]
-    taken = {key for action in here if action.when == "replay" for key in action.keys}
-    found = []
-    for action in here:
-        keys = action.keys
-        if action.when != "replay":
-            keys = tuple(key for key in keys if key not in taken)
-        if keys:
-            found.append(Bound(action, keys, action.shown if keys == action.keys else _written(keys)))
-    return found
+@dataclass(frozen=True, slots=True)
+class KeyMap:
+    """Which keys do what: those of the registry, or a user's own."""
+
+    own: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By action id, the keys that replace those of the registry; none: it has no key."""
+
+    def actions_of(self, page: str, *, replay: bool) -> list[Bound]:
+        """What can be done on a page, by which keys. In a replay its own keys go before those of others."""
+        when = {"always", "replay"} if replay else {"always", "live"}
+        here = [a for a in ACTIONS if (not a.pages or page in a.pages) and a.when in when]
+        taken = {key for action in here if action.when == "replay" for key in self._keys(action)}
+        found = []
+        for action in here:
+            keys = self._keys(action)
+            if action.when != "replay":
+                keys = tuple(key for key in keys if key not in taken)
+            found.append(Bound(action, keys, action.shown if keys == action.keys else written(keys)))
+        return found
+
+    def _keys(self, action: Action) -> tuple[str, ...]:
+        return self.own.get(action.id, action.keys)
 
 
-def _written(keys: tuple[str, ...]) -> str:
-    return " ".join(key.replace("+", " ") for key in keys)
+def written(keys: Iterable[str]) -> str:
+    """Keys as they are shown."""
+    return " ".join(_SIGNS.get(key, key.replace("+", " ")) for key in keys)
+
+
+_SIGNS = {
+    "up": "↑", "down": "↓", "left": "←", "right": "→", "escape": "esc", "pageup": "page up",
+    "pagedown": "page down", "question_mark": "?", "comma": ",", "full_stop": ".", "slash": "/",
+    "left_square_bracket": "[", "right_square_bracket": "]", "less_than_sign": "<", "greater_than_sign": ">",
+    "left_parenthesis": "(", "right_parenthesis": ")",
+}  # fmt: skip

@@ -20,7 +20,7 @@ from atts_core.events import Stamped
 from atts_core.runs.player import Player
 from atts_core.runs.presence import Life
 from atts_core.state import RunState
-from atts_tui.actions import ALWAYS_QUIT, actions_of
+from atts_tui.actions import ALWAYS_QUIT, KeyMap
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
 from atts_tui.navigation import Navigation
@@ -82,6 +82,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
         theme: str | None = None,
         fps: int = 10,
         title: str = "",
+        keymap: KeyMap | None = None,
         ascii_only: bool = False,
         themes: Themes | None = None,
         export_folder: Path | None = None,
@@ -96,6 +97,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
         self._life = life
         self._player = player
         self._fps = fps
+        self.keymap = keymap if keymap is not None else KeyMap()
         self._ascii = ascii_only
         self._themes = themes if themes is not None else find_themes()
         self._export_folder = export_folder
@@ -346,13 +348,11 @@ class AttsApp(RunActions, Navigation, TakeAway):
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the registry of actions, and every theme by name."""
         shown = self.run_screen
-        for bound in actions_of(shown.PAGE, replay=self._player is not None):
-            action = bound.action
+        for action, keys, written in self.actions_here():
             if action.id != "palette":
                 title = (action.label or action.id.replace("_", " ")).capitalize()
-                yield SystemCommand(
-                    title, f"{action.help} ({bound.shown})", partial(shown.run_action, action.call)
-                )
+                said = f"{action.help} ({written})" if keys else action.help
+                yield SystemCommand(title, said, partial(shown.run_action, action.call))
         for name in sorted(self._themes.found):
             yield SystemCommand(
                 f"Theme {name}", "Change to this theme.", lambda name=name: setattr(self, "theme", name)

@@ -5,6 +5,7 @@ import pkgutil
 from textual.app import App
 
 from atts_core.runs.player import Player
+from atts_tui.actions import Bound, KeyMap
 from atts_tui.pages import page
 from atts_tui.screens.help import HelpScreen
 from atts_tui.screens.run_screen import RunScreen
@@ -15,6 +16,7 @@ class Navigation(App[None]):
     """The part of the application that knows which page is open, and from where."""
 
     view: View
+    keymap: KeyMap
     _player: Player | None
 
     def __init__(self) -> None:
@@ -29,7 +31,7 @@ class Navigation(App[None]):
     def page_screen(self, name: str) -> RunScreen:
         """The screen of a page, made where it is not there yet."""
         if name not in self._pages:
-            made = pkgutil.resolve_name(page(name).screen)(replay=self._player is not None)
+            made = pkgutil.resolve_name(page(name).screen)(self.keymap, replay=self._player is not None)
             assert isinstance(made, RunScreen)  # noqa: S101  # what the registry promises
             self._pages[name] = made
             self.install_screen(made, name)
@@ -91,15 +93,19 @@ class Navigation(App[None]):
     def action_start(self) -> None:
         """Go to the beginning."""
         if (rows := self.run_screen.scroller()) is not None:
-            rows.move_to(0)
+            rows.show_start()
 
     def action_end(self) -> None:
         """Go to the end."""
         if (rows := self.run_screen.scroller()) is not None:
             rows.show_end()
 
+    def actions_here(self) -> list[Bound]:
+        """What can be done on the page that is open, and by which keys."""
+        return self.keymap.actions_of(self.run_screen.PAGE, replay=self._player is not None)
+
     def action_help(self) -> None:
         """Explain the screen and its keys."""
         if isinstance(self.screen, RunScreen):
-            shown = HelpScreen(self.view, self.screen.PAGE, self.size.width)
+            shown = HelpScreen(self.view, self.screen.PAGE, self.actions_here(), self.size.width)
             self.push_screen(shown, lambda _: self._show(slow=True))

@@ -31,6 +31,10 @@ PAGES: tuple[Page, ...] = (
         "calibration", "Calibration", "atts_tui.screens.calibration:CalibrationScreen", "3",
         help="What the threshold promises, what came of it so far, drift, and whether PPL carries signal.",
     ),
+    Page(
+        "log", "Log", "atts_tui.screens.log:LogScreen", "6", rows="line",
+        help="What happened, line by line: verdicts, answers, warnings. Enter goes to the sample of a line.",
+    ),
 )  # fmt: skip
 
 FIRST = "solve"

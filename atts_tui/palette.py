@@ -21,6 +21,7 @@ class Glyphs:
     unverifiable: str = "▲"
     draft: str = "□"
     verify: str = "?"
+    answer: str = "="
     target: str = "◇"
     queued: str = "…"
     scored: str = "▪"

@@ -47,6 +47,8 @@ class View:
     """`gone` or `stalled` where this screen watches a run whose engine is; else empty."""
     player: Player | None = None
     """The transport, where a recorded run is replayed."""
+    log_read: int = 0
+    """Sequence number of the newest line of the log that was seen."""
     epoch: int = 0
     """Counts the jumps of a replay: what was drawn of another one may lie in the future."""
     _followed_at: float | None = field(default=None)
@@ -119,6 +121,14 @@ class View:
         problem = self.problem
         if problem is not None and 0 <= sample < len(problem.samples):
             self.sample_index, self.follow = sample, False
+
+    def look_at(self, problem: int, sample: int | None = None) -> None:
+        """Look at a problem, and at one of its samples where it is given; stops following."""
+        if 0 <= problem < len(self.state.problems):
+            self.problem_index, self.follow = problem, False
+            self.sample_index = 0
+            if sample is not None:
+                self.select(sample)
 
     def move(self, rows: int) -> None:
         """Select the sample `rows` below the selected one in the order shown; stops at the ends."""

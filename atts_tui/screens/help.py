@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from atts_tui.actions import GROUPS, actions_of
+from atts_tui.actions import GROUPS, Bound
 from atts_tui.pages import page
 from atts_tui.screens.overlay import Overlay
 from atts_tui.view import View
@@ -21,13 +21,13 @@ class HelpScreen(Overlay):
         Binding("question_mark,f1", "dismiss(False)", "close"),
     ]
 
-    def __init__(self, view: View, shown: str, width: int) -> None:
-        """`shown` is the page that is explained."""
+    def __init__(self, view: View, shown: str, actions: list[Bound], width: int) -> None:
+        """`shown` is the page that is explained, `actions` what can be done there."""
         room = max(min(WIDTH, width - 12), 30)
-        super().__init__(view, f"Help: {page(shown).title}", help_rows(view, shown, room), room)
+        super().__init__(view, f"Help: {page(shown).title}", help_rows(view, shown, actions, room), room)
 
 
-def help_rows(view: View, shown: str, width: int) -> list[Row]:
+def help_rows(view: View, shown: str, actions: list[Bound], width: int) -> list[Row]:
     """All lines of the help for a page."""
     palette, glyphs = view.palette, view.glyphs
     blank: Row = (("", palette.text),)
@@ -61,9 +61,8 @@ def help_rows(view: View, shown: str, width: int) -> list[Row]:
         ("alpha", "the p above which the target takes over; 1 - alpha is the rate asked for"),
     )
     rows += [((term.ljust(8), palette.strong), (said, palette.text)) for term, said in words]
-    here = actions_of(shown, replay=view.player is not None)
     for group in GROUPS:
-        listed = [bound for bound in here if bound.action.group == group]
+        listed = [bound for bound in actions if bound.keys and bound.action.group == group]
         if listed:
             rows += [blank, ((group, palette.strong),)]
         for bound in listed:

@@ -6,7 +6,8 @@ To add one:
    focusable, maximised with `m`) and `make_bars` (lines without a frame), and calls that function in `place`;
 3. an entry in `pages.PAGES`, which gives it its key, its tab, and its place in help and palette;
 4. its id in `Action.pages` of the actions that it has, and a method `action_<id>` for each (`up`, `sort`, …).
-Status, transport, keys, maximising, scrolling, freezing and the plain list come from here. A pane is one
+Status, transport, keys, maximising, scrolling, freezing, filter and plain list come from here (`FILTERS` says
+what is searched; `self.filter` is what was typed; `counted` how many rows pass). A pane is one
 widget with a `sync(view)` that draws all its lines (`Rows`, `ScrollRows`, `RowPane`): nothing is mounted for
 a sample, token or line. `self.view` is what is shown; after changing it call `self.redraw()`. `say`, `copy`
 and `open` ask the app to say something, fill the clipboard, and go to another page (`esc` comes back).
@@ -22,9 +23,10 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
-from atts_tui.actions import actions_of
+from atts_tui.actions import KeyMap
 from atts_tui.layout.frame import Frame, Rect, alone, frame
 from atts_tui.view import View
+from atts_tui.widgets.filter_bar import FilterBar
 from atts_tui.widgets.key_bar import KeyBar
 from atts_tui.widgets.plain_view import PlainView
 from atts_tui.widgets.scroll_rows import ScrollRows
@@ -56,8 +58,12 @@ class RunScreen(Screen[None]):
     QUICK: ClassVar[frozenset[str]] = frozenset()
     """Panes drawn each frame; the others hold what nobody reads that often, and are drawn thrice a second."""
 
-    def __init__(self, *, replay: bool = False) -> None:
+    FILTERS: ClassVar[str] = ""
+    """What a filter searches, such as `problem or answer`; empty where there is none."""
+
+    def __init__(self, keymap: KeyMap, *, replay: bool) -> None:
         super().__init__()
+        bound = keymap.actions_of(self.PAGE, replay=replay)
         self.view: View | None = None
         self.maximised: str | None = None
         self._arranged: Hashable = None
@@ -67,16 +73,26 @@ class RunScreen(Screen[None]):
         chrome: dict[str, Widget] = {
             "status": StatusBar(self.PAGE, id="status"),
             "transport": TransportBar(id="transport"),
-            "keys": KeyBar(self.PAGE, replay=replay, id="keys"),
+            "keys": KeyBar(self.PAGE, bound, id="keys"),
         }
+        self._filtering = False
+        self.filter = ""
+        """Rows that do not hold this are left out."""
+        self._filter_bar: FilterBar | None = None
+        if self.FILTERS:
+            chrome["prompt"] = self._filter_bar = FilterBar(self.FILTERS, id="prompt")
         self._widgets: dict[str, Widget] = {**chrome, **self.make_bars(), **self.panes}
-        self._quick = self.QUICK | {"keys", "transport"}
+        self._quick = self.QUICK | {"transport"}
         self._plain = PlainView(id="plain")
         for widget in (*self._widgets.values(), self._plain):
             widget.add_class("pane")
         for widget in self.panes.values():
             widget.add_class("framed")
-        self._bind(replay=replay)
+        for action, keys, _ in bound:
+            for key in keys:
+                said = action.label or action.help
+                # In place of what Textual's own screens have on that key.
+                self._bindings.key_to_bindings[key] = [Binding(key, action.call, said, show=False)]
 
     # What a screen says of itself.
 
@@ -96,18 +112,14 @@ class RunScreen(Screen[None]):
         """What the arrangement depends on besides the size."""
         return None
 
+    def counted(self, _view: View) -> tuple[int, int]:
+        """How many rows pass the filter, of how many."""
+        return 0, 0
+
     def placed(self, _view: View, _rects: dict[str, Rect]) -> None:
         """Called after the panes were laid out anew."""
 
     # What all of them do.
-
-    def _bind(self, *, replay: bool) -> None:
-        """Keys of this page, from the registry; each replaces what Textual's own screens have on it."""
-        for bound in actions_of(self.PAGE, replay=replay):
-            action = bound.action
-            for key in bound.keys:
-                binding = Binding(key, action.call, action.label or action.help, show=False, id=action.id)
-                self._bindings.key_to_bindings[key] = [binding]
 
     def compose(self) -> ComposeResult:
         """One widget a pane, however much is in it."""
@@ -116,6 +128,9 @@ class RunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """The first pane has the focus."""
+        self._focus_rows()
+
+    def _focus_rows(self) -> None:
         first = next(iter(self.panes.values()))
         wanted = first if first.can_focus else next(iter(first.query(ScrollRows)), None)
         if wanted is not None:
@@ -146,14 +161,17 @@ class RunScreen(Screen[None]):
             if name in self._rects and (view.unhurried or name in self._quick):
                 assert isinstance(widget, Synced)  # noqa: S101  # what make_panes and make_bars promise
                 widget.sync(view)
+        if self._filter_bar is not None and "prompt" in self._rects:
+            self._filter_bar.count(*self.counted(view))
 
     def _lay_out(self, view: View) -> Frame:
         width, height = self.size
-        wanted = (width, height, self.maximised, view.player is None, self.depends(view))
+        prompt = self._filter_bar is not None and (bool(self.filter) or self._filtering)
+        wanted = (width, height, self.maximised, view.player is None, prompt, self.depends(view))
         if wanted == self._arranged and self._frame is not None:
             return self._frame
         self._arranged = wanted
-        self._frame = laid = frame(width, height, transport=view.player is not None)
+        self._frame = laid = frame(width, height, transport=view.player is not None, prompt=prompt)
         rects: dict[str, Rect] = {}
         if not laid.plain:
             rects = self.place(view, laid.body, compact=laid.compact)
@@ -189,10 +207,37 @@ class RunScreen(Screen[None]):
 
     def back(self) -> bool:
         """Undo the last thing that was opened within this screen; says whether there was one."""
+        if self._filtering or self.filter:
+            self._stop_filtering(keep=False)
+            return True
         if self.maximised is None:
             return False
         self.toggle_maximised()
         return True
+
+    def action_filter(self) -> None:
+        """Type a filter."""
+        if self._filter_bar is not None and not self._plain.display:
+            self._filtering = True
+            self.redraw()
+            self._filter_bar.start()
+
+    def _stop_filtering(self, *, keep: bool) -> None:
+        self._filtering = False
+        if not keep and self._filter_bar is not None:
+            self._filter_bar.clear()
+            self.filter = ""
+        self._focus_rows()
+        self.redraw()
+
+    def on_filter_bar_changed(self, message: FilterBar.Changed) -> None:
+        """The rows follow each letter."""
+        self.filter = message.text
+        self.redraw()
+
+    def on_filter_bar_left(self) -> None:
+        """The filter stays."""
+        self._stop_filtering(keep=True)
 
     def scroller(self) -> ScrollRows | None:
         """What the page keys, home and end move: the focused pane's rows, else the first that scroll."""

@@ -6,9 +6,10 @@ from typing import NamedTuple
 from rich.style import Style
 from textual.geometry import Size
 
-from atts_tui.actions import actions_of
+from atts_tui.actions import Bound
 from atts_tui.pages import page, tabs
 from atts_tui.view import View
+from atts_tui.widgets.log_lines import unread
 from atts_tui.widgets.rows import Part, Row, Rows
 
 NAMED_FROM = 110
@@ -31,18 +32,19 @@ class KeyBar(Rows):
     KeyBar { padding: 0 1; background: $panel; }
     """
 
-    def __init__(self, shown: str, *, replay: bool, id: str | None = None) -> None:  # noqa: A002
-        """`shown` is the page it stands on."""
+    def __init__(self, shown: str, actions: list[Bound], *, id: str | None = None) -> None:  # noqa: A002
+        """`shown` is the page it stands on, `actions` all that can be done there."""
         super().__init__(id=id)
         self._page = page(shown)
-        self._actions = [bound for bound in actions_of(shown, replay=replay) if bound.action.footer]
+        self._actions = [bound for bound in actions if bound.action.footer and bound.keys]
 
     def key(self, view: View) -> Hashable:
         """Changes with what the keys would do now."""
         state = view.state
         playing = view.player.playing if view.player is not None else None
+        news = unread(view)
         several, unfinished = len(state.problems) > 1, state.finished is None
-        return (view.frozen, state.paused, view.follow, several, unfinished, playing)
+        return (view.frozen, state.paused, view.follow, several, unfinished, playing, news)
 
     def build(self, view: View, size: Size) -> list[Row]:
         """The least important keys are left out first."""
@@ -75,6 +77,8 @@ class KeyBar(Rows):
                 parts.append((f"{tab.key} ", palette.accent + Style(bold=True) + click))
                 if named:
                     parts.append((f"{tab.title}  ", palette.muted + click))
+                if tab.id == "log" and (news := unread(view)):
+                    parts.append((f"{news}{view.glyphs.lost} ", palette.warning))
         return [*parts, (f"{view.glyphs.axis_vertical} ", palette.faint)]
 
     def _entries(self, view: View) -> list[Entry]:
@@ -95,7 +99,7 @@ class KeyBar(Rows):
         over = {"pause", "follow", "freeze"} if ended else ()
         entries += [
             Entry(shown, words.get(action.id, action.label), action.call, action.footer)
-            for action, _, shown in ((bound.action, bound.keys, bound.shown) for bound in self._actions)
+            for action, _, shown in self._actions
             if action.id not in over
         ]
         return entries

@@ -108,6 +108,10 @@ class ScrollRows(Widget):
         elif row >= self.top + self.extent.height:
             self.move_to(row - self.extent.height + 1)
 
+    def show_start(self) -> None:
+        """Have the first row in sight."""
+        self.move_to(0)
+
     def show_end(self) -> None:
         """Have the last row in sight."""
         self.move_to(self.row_count())

@@ -9,7 +9,7 @@ import pytest
 from rich.color import ColorSystem
 
 from atts_core.errors import SettingsError
-from atts_tui.actions import ACTIONS, actions_of
+from atts_tui.actions import ACTIONS, KeyMap
 from atts_tui.app import AttsApp
 from atts_tui.pages import PAGES
 from atts_tui.palette import Palette, palette_from
@@ -19,7 +19,7 @@ from atts_tui.themes import Themes, find_themes, read_theme, shipped_folder, to_
 @pytest.mark.parametrize("replay", [False, True])
 @pytest.mark.parametrize("page", [page.id for page in PAGES])
 def test_each_key_does_one_thing_on_a_page(page: str, replay: bool) -> None:
-    keys = [key for bound in actions_of(page, replay=replay) for key in bound.keys]
+    keys = [key for bound in KeyMap().actions_of(page, replay=replay) for key in bound.keys]
     assert len(keys) == len(set(keys))
 
 
@@ -36,7 +36,7 @@ def test_each_action_has_its_method_wherever_it_can_be_done() -> None:
         screen = pkgutil.resolve_name(page.screen)
         assert page.id == screen.PAGE
         for replay in (False, True):
-            for bound in actions_of(page.id, replay=replay):
+            for bound in KeyMap().actions_of(page.id, replay=replay):
                 owner, _, method = bound.action.call.partition(".")
                 where = {"app": AttsApp, "screen": screen}[owner]
                 assert hasattr(where, f"action_{method.partition('(')[0]}"), bound.action.id
