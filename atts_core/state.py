@@ -13,8 +13,10 @@ import msgspec
 
 from atts_core import events as ev
 from atts_core.meters import RateMeter
+from atts_core.overview import TURN_BYTES, Overview
 from atts_core.state_parts import (
     Decision,
+    Judged,
     LogLine,
     Phase,
     ProblemState,
@@ -32,6 +34,7 @@ __all__ = [
     "LOG_LINES",
     "RECENT_DECISIONS",
     "Decision",
+    "Judged",
     "LogLine",
     "Phase",
     "ProblemState",
@@ -85,6 +88,7 @@ class RunState:
         self.log: deque[LogLine] = deque(maxlen=LOG_LINES)
         self.last_take_over: tuple[int, int] | None = None
         """Problem and sample of the newest take-over."""
+        self.overview = Overview()
 
     def fold(self, stamps: Iterable[ev.Stamped]) -> "RunState":
         """Apply events in order; returns itself."""
@@ -95,7 +99,7 @@ class RunState:
     @property
     def samples_total(self) -> int:
         """Samples of all problems added so far."""
-        return sum(len(problem.samples) for problem in self.problems)
+        return self.overview.samples
 
     @property
     def samples_running(self) -> int:
@@ -108,13 +112,8 @@ class RunState:
         total = self.samples_total
         if not total or self.run is None:
             return 0.0
-        done = float(self.samples_ended)
-        for problem in self.problems:
-            if not problem.finished:
-                for sample in problem.samples:
-                    if sample.end is None and sample.turns:
-                        done += (len(sample.turns) - 1) / self.run.turns
-        return done / total
+        under_way = sum(turn * count for turn, count in enumerate(self.overview.in_turn()))
+        return (self.samples_ended + under_way / self.run.turns) / total
 
     def sample(self, problem: int, sample: int) -> SampleState:
         """The sample of these indices. Raises IndexError where no such event came."""
@@ -144,15 +143,16 @@ class RunState:
         for problem in self.problems:
             for sample in problem.samples:
                 if sample.end is None and sample.phase != "pending":
-                    self._drop_unfinished(sample)
+                    self._drop_unfinished(problem, sample)
         self._say("info", "continued: every sample goes on from its last finished step")
 
-    def _drop_unfinished(self, sample: SampleState) -> None:
+    def _drop_unfinished(self, problem: ProblemState, sample: SampleState) -> None:
         turn = sample.turns[-1] if sample.turns else None
         if turn and turn.spans and turn.spans[-1].end is None:
             turn.spans.pop()
         if sample.steps and not sample.steps[-1].complete:
-            self._uncount(sample, sample.steps.pop())
+            self._count(problem, sample, sample.steps[-1], -sample.steps[-1].tokens)
+            sample.steps.pop()
         self.verified_tokens -= sample.verifying
         sample.verifying, sample.phase, sample.queued_for, sample.touched = 0, "between", None, self.seq
 
@@ -184,12 +184,16 @@ class RunState:
                 touched=self.seq,
             )
         )
+        self.overview.samples += count
 
     def _problem_finished(self, event: ev.ProblemFinished) -> None:
         problem = self.problems[event.problem]
+        self.overview.begins_again(problem)  # said twice, it counts once
         problem.finished, problem.finished_at = True, self.now
         problem.answer, problem.tied, problem.correct = event.answer, event.tied, event.correct
         problem.touched = self.seq
+        self.overview.problem_finished(problem)
+        self.overview.put_away(self.problems)
         mark = {True: " ✓", False: f" ✗ (gold {problem.gold})", None: ""}[event.correct]
         said = "no answer" if event.answer is None else f"answer {event.answer}{mark}"
         self._say("answer", f"problem {problem.id}: {said}" + (", tied" if event.tied else ""), event.problem)
@@ -204,12 +208,16 @@ class RunState:
         self.samples_started += 1
         if problem.started_at is None:
             problem.started_at, problem.touched = self.now, self.seq
+            self.overview.began(problem)
 
     def _begin_again(self, problem: ProblemState, sample: SampleState) -> None:
         """A sample that had ended, such as a failed one, goes on from its last finished step."""
         self.samples_ended -= 1
         self.samples_failed -= sample.end == "failed"
-        self._drop_unfinished(sample)
+        self.overview.begins_again(problem)
+        self.overview.sample_ended(problem, sample, -1)
+        sample.unpack_turns()
+        self._drop_unfinished(problem, sample)
         sample.end, sample.ended_at, sample.answer, sample.correct, sample.message = (
             None,
             None,
@@ -228,6 +236,7 @@ class RunState:
         if sample.turns and sample.turns[-1].spans and sample.turns[-1].spans[-1].end is None:
             sample.turns[-1].spans[-1].end = self.now
         self.samples_ended += 1
+        self.overview.sample_ended(self.problems[event.problem], sample)
         if event.end == "failed":
             self.samples_failed += 1
             self._say("error", f"failed: {event.message}", event.problem, event.sample)
@@ -252,7 +261,8 @@ class RunState:
         if event.retracted:
             step.text = step.text[: len(step.text) - event.retracted]
         step.text += event.text
-        self._count(sample, step, event.tokens)
+        self._count(self.problems[event.problem], sample, step, event.tokens)
+        self.rates.add(step.role, self.now, event.tokens)
         if self.first_token_at is None:
             self.first_token_at = self.now
 
@@ -274,6 +284,9 @@ class RunState:
         while len(self.by_turn) <= event.turn:
             self.by_turn.append(TurnRate())
         taken = event.verdict != "accept"
+        problem = self.problems[event.problem]
+        self.overview.decided(problem, taken=taken)
+        problem.weight += TURN_BYTES
         for rate in (self.overall, self.by_turn[event.turn]):
             rate.decisions += 1
             rate.taken_over += taken
@@ -370,6 +383,7 @@ class RunState:
 
     def _turn(self, sample: SampleState, turn: int) -> Turn:
         while len(sample.turns) <= turn:
+            self.overview.turn_began(len(sample.turns))
             sample.turns.append(Turn())
         return sample.turns[turn]
 
@@ -387,27 +401,23 @@ class RunState:
         sample = self._touch(event.problem, event.sample)
         step = sample.steps[-1]
         step.text, step.complete = event.text, True
-        self._count(sample, step, event.tokens - step.tokens)
+        problem, rest = self.problems[event.problem], event.tokens - step.tokens
+        self._count(problem, sample, step, rest)
+        self.rates.add(step.role, self.now, rest)
+        problem.weight += len(event.text)
         self._end_span(self._turn(sample, event.turn))
         sample.phase = phase
 
-    def _uncount(self, sample: SampleState, step: Step) -> None:
-        if step.role == "draft":
-            sample.draft_tokens -= step.tokens
-            self.draft_tokens -= step.tokens
-        else:
-            sample.target_tokens -= step.tokens
-            self.target_tokens -= step.tokens
-
-    def _count(self, sample: SampleState, step: Step, tokens: int) -> None:
+    def _count(self, problem: ProblemState, sample: SampleState, step: Step, tokens: int) -> None:
         step.tokens += tokens
         if step.role == "draft":
             sample.draft_tokens += tokens
+            problem.draft_tokens += tokens
             self.draft_tokens += tokens
         else:
             sample.target_tokens += tokens
+            problem.target_tokens += tokens
             self.target_tokens += tokens
-        self.rates.add(step.role, self.now, tokens)
 
     def _say(
         self,

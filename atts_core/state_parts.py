@@ -1,7 +1,9 @@
 """What RunState is made of: plain records of problems, samples, turns and steps, changed by its fold only."""
 
+import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 from atts_core import events as ev
 from atts_core.telemetry.readings import ServerReading
@@ -37,10 +39,33 @@ class Turn:
     verdict: ev.VerdictReached | None = None
     spans: list[Span] = field(default_factory=list)
 
+    @property
+    def verified_at(self) -> float | None:
+        """When the last scoring of its step ended, run seconds."""
+        ended = [span.end for span in self.spans if span.stage == "verify" and span.end is not None]
+        return ended[-1] if ended else None
+
+
+class Judged(NamedTuple):
+    """What was decided about one turn's step and when (run seconds). `ppl`, `p`: None where there is none."""
+
+    turn: int
+    verdict: ev.Verdict
+    ppl: float | None
+    p: float | None
+    alpha: float
+    at: float
+
+
+_JUDGED = struct.Struct("<Bdddd")
+_VERDICTS: tuple[ev.Verdict, ...] = get_args(ev.Verdict)
+_NO_VERDICT = 255
+_NAN = float("nan")
+
 
 @dataclass(slots=True)
 class SampleState:
-    """One reasoning chain."""
+    """One reasoning chain. Of a problem that was put away, `turns` and `steps` are in the run file only."""
 
     index: int
     phase: Phase = "pending"
@@ -61,6 +86,47 @@ class SampleState:
     verifying: int = 0
     """Tokens of the scoring request under way."""
     touched: int = 0
+    digest: bytes | None = None
+    """Once put away: what was decided in each turn, packed."""
+    characters_away: int = 0
+    """Characters of the text that was put away."""
+
+    @property
+    def turn_count(self) -> int:
+        """Turns begun, put away or not."""
+        return max(len(self.turns), len(self.digest or b"") // _JUDGED.size)
+
+    @property
+    def characters(self) -> int:
+        """Length of `text`, put away or not."""
+        return self.characters_away + sum(len(step.text) for step in self.steps if not step.discarded)
+
+    def judged(self) -> Iterator[Judged]:
+        """Every decision of this chain, put away or not."""
+        away = list(_JUDGED.iter_unpack(self.digest)) if self.digest else []
+        for index in range(self.turn_count):
+            turn = self.turns[index] if index < len(self.turns) else None
+            if turn is not None and turn.verdict is not None:
+                said = turn.verdict
+                yield Judged(index, said.verdict, said.ppl, said.p, said.alpha, turn.verified_at or 0.0)
+            elif index < len(away) and away[index][0] != _NO_VERDICT:
+                which, ppl, p, alpha, at = away[index]
+                yield Judged(index, _VERDICTS[which], _or_none(ppl), _or_none(p), alpha, at)
+
+    def put_away(self) -> None:
+        """Keep what was decided, and drop turns and texts."""
+        if not self.turns and not self.steps:
+            return
+        packed = bytearray(_JUDGED.pack(_NO_VERDICT, _NAN, _NAN, 0.0, 0.0) * self.turn_count)
+        for turn, verdict, ppl, p, alpha, at in self.judged():
+            values = (_NAN if ppl is None else ppl, _NAN if p is None else p, alpha, at)
+            _JUDGED.pack_into(packed, turn * _JUDGED.size, _VERDICTS.index(verdict), *values)
+        self.digest, self.characters_away = bytes(packed), self.characters
+        self.turns, self.steps = [], []
+
+    def unpack_turns(self) -> None:
+        """Make places for the turns that were put away, so that the next one finds its own."""
+        self.turns += [Turn() for _ in range(self.turn_count - len(self.turns))]
 
     @property
     def decisions(self) -> int:
@@ -76,6 +142,10 @@ class SampleState:
     def text(self) -> str:
         """The chain as it stands: all steps that were not discarded, joined by nothing."""
         return "".join(step.text for step in self.steps if not step.discarded)
+
+
+def _or_none(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124  # only NaN differs from itself
 
 
 @dataclass(slots=True)
@@ -98,6 +168,40 @@ class ProblemState:
     started_at: float | None = None
     finished_at: float | None = None
     touched: int = 0
+    draft_tokens: int = 0
+    target_tokens: int = 0
+    accepted: int = 0
+    taken_over: int = 0
+    """Unverifiable steps count here as well."""
+    failed: int = 0
+    """Samples that failed."""
+    weight: int = 0
+    """Bytes that its turns and texts take in memory, about."""
+    put_away: bool = False
+    """Turns and texts are in the run file only."""
+
+    @property
+    def tokens(self) -> int:
+        """Written by both models."""
+        return self.draft_tokens + self.target_tokens
+
+    @property
+    def target_share(self) -> float | None:
+        """The target's share of the tokens written, None before the first."""
+        return self.target_tokens / self.tokens if self.tokens else None
+
+    @property
+    def accept_share(self) -> float | None:
+        """The share of the steps that were accepted, None before the first decision."""
+        decided = self.accepted + self.taken_over
+        return self.accepted / decided if decided else None
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, 0 until it is finished."""
+        if self.finished_at is None or self.started_at is None:
+            return 0.0
+        return self.finished_at - self.started_at
 
 
 @dataclass(slots=True)

@@ -13,13 +13,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from atts_core.conformal.intervals import Estimate, ratio_interval
+from atts_core.conformal.intervals import NOTHING, Estimate, bounded_interval, ratio_interval
 from atts_core.conformal.pvalues import is_score
 from atts_core.conformal.signal import Signal, measure_signal
 from atts_core.engine.votes import vote
-from atts_core.events import CalibrationCard, ScoreHistogram, VerdictReached
+from atts_core.events import CalibrationCard, ScoreHistogram
+from atts_core.overview import Sums
 from atts_core.problems.grading import grade
-from atts_core.state import ProblemState, RunState
+from atts_core.state import Judged, ProblemState, RunState
 
 _ACCEPTED, _TAKEN, _UNVERIFIABLE = 0, 1, 2
 _VERDICTS = {"accept": _ACCEPTED, "take-over": _TAKEN, "unverifiable": _UNVERIFIABLE}
@@ -96,26 +97,30 @@ class DecisionTally:
             return False
         if 0 < new <= len(state.decisions):
             for decision in list(state.decisions)[-new:]:
-                self._add(decision.verdict, decision.at)
+                verdict = decision.verdict
+                judged = Judged(
+                    verdict.turn, verdict.verdict, verdict.ppl, verdict.p, verdict.alpha, decision.at
+                )
+                self._add(verdict.problem, verdict.sample, judged)
         else:
             self._clear()
-            for at, verdict in sorted(_verdicts(state), key=lambda pair: pair[0]):
-                self._add(verdict, at)
+            for problem, sample, judged in sorted(_judged(state), key=lambda found: found[2].at):
+                self._add(problem, sample, judged)
+        self._reference = state.decisions[-1].verdict.rule == "reference"
         self._seen = state.overall.decisions
         return True
 
-    def _add(self, verdict: VerdictReached, at: float) -> None:
+    def _add(self, problem: int, sample: int, judged: Judged) -> None:
         self.count += 1
-        self.turns = max(self.turns, verdict.turn + 1)
-        self._problem.append(verdict.problem)
-        self._sample.append(verdict.sample)
-        self._turn.append(verdict.turn)
-        self._verdict.append(_VERDICTS[verdict.verdict])
-        self._ppl.append(verdict.ppl if is_score(verdict.ppl) and verdict.ppl is not None else np.nan)
-        self._p.append(verdict.p if verdict.p is not None else np.nan)
-        self._alpha.append(verdict.alpha)
-        self._at.append(at)
-        self._reference = verdict.rule == "reference"
+        self.turns = max(self.turns, judged.turn + 1)
+        self._problem.append(problem)
+        self._sample.append(sample)
+        self._turn.append(judged.turn)
+        self._verdict.append(_VERDICTS[judged.verdict])
+        self._ppl.append(judged.ppl if is_score(judged.ppl) and judged.ppl is not None else np.nan)
+        self._p.append(judged.p if judged.p is not None else np.nan)
+        self._alpha.append(judged.alpha)
+        self._at.append(judged.at)
 
     def realised(self) -> Realised:
         """Overall and by turn, over every decision so far."""
@@ -287,13 +292,21 @@ def _voted(problem: ProblemState) -> str | None:
     return vote(sample.answer for sample in problem.samples).winner
 
 
-def _verdicts(state: RunState) -> Iterator[tuple[float, VerdictReached]]:
-    """All verdicts with the run time at which each was reached."""
+def _judged(state: RunState) -> Iterator[tuple[int, int, Judged]]:
+    """Problem, sample and decision, of all decisions."""
     for problem in state.problems:
         for sample in problem.samples:
-            for turn in sample.turns:
-                if turn.verdict is not None:
-                    scored = [
-                        span.end for span in turn.spans if span.stage == "verify" and span.end is not None
-                    ]
-                    yield (scored[-1] if scored else state.now), turn.verdict
+            for judged in sample.judged():
+                yield problem.index, sample.index, judged
+
+
+def estimate(sums: Sums) -> Estimate:
+    """The share of hits with its 95 % interval by cluster: `intervals.ratio_interval` from sums alone."""
+    if not sums.size:
+        return NOTHING
+    rate = sums.hits / sums.size
+    if sums.clusters < 2:
+        return Estimate(rate, 0.0, 1.0)
+    squares = sums.hits_squared - 2 * rate * sums.crossed + rate * rate * sums.size_squared
+    variance = sums.clusters / (sums.clusters - 1) * max(squares, 0.0) / sums.size**2
+    return bounded_interval(rate, variance, sums.clusters, at_most=sums.size)

@@ -66,9 +66,9 @@ def _samples(file: RunFile) -> Iterator[bytes]:
         yield from _csv(
             (
                 problem.index, problem.id, sample.index, sample.end, sample.answer, problem.gold,
-                sample.correct, len(sample.turns), sample.accepted, sample.taken_over, sample.unverifiable,
+                sample.correct, sample.turn_count, sample.accepted, sample.taken_over, sample.unverifiable,
                 sample.draft_tokens, sample.target_tokens, sample.started_at, sample.ended_at,
-                len(sample.text), sample.message,
+                sample.characters, sample.message,
             )
             for sample in problem.samples
         )  # fmt: skip

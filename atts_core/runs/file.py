@@ -1,5 +1,6 @@
 """A run file as its readers see it: events in order, the state at any of them, and what the run is."""
 
+import math
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -206,6 +207,22 @@ class RunFile:
             self._ends_at(after + len(stamps), why)
         return stamps
 
+    def events_of(self, problem: int, start: float, until: float, seq: int) -> Iterator[ev.Stamped]:
+        """One problem's events between two run times (seconds), none later than sequence number `seq`, and
+        the starts of engines among them."""
+        first, last = self.place_at(math.nextafter(start, -math.inf)), self.place_at(until)
+        rows = self._select(
+            "seq, at, body FROM events WHERE ordinal > ? AND ordinal <= ? AND seq <= ?"
+            " AND (problem = ? OR type = 'RunStarted') ORDER BY ordinal",
+            (first.ordinal, last.ordinal, seq, problem),
+        )
+        for found, at, body in rows:
+            try:
+                yield ev.Stamped(found, at, _event.decode(body))
+            except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
+                self._found_damage("an event cannot be read")
+                return
+
     def state(self, place: Place) -> RunState:
         """The state after the event at `place`: the newest keyframe before it, and what followed.
 
@@ -243,10 +260,11 @@ class RunFile:
                     problem = snapshot.problem_from(self._piece(numbers[0]))
                     if problem.index != len(state.problems):
                         break
-                    problem.samples = [
-                        snapshot.sample_from(self._piece(number)) if number else snapshot.untouched(index)
-                        for index, number in enumerate(numbers[1:])
-                    ]
+                    if not problem.put_away:
+                        problem.samples = [
+                            snapshot.sample_from(self._piece(number)) if number else snapshot.untouched(index)
+                            for index, number in enumerate(numbers[1:])
+                        ]
                     state.problems.append(problem)
                 else:
                     return Keyframe(found, state, numbered)

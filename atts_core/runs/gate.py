@@ -31,8 +31,8 @@ class Gate:
         self._writing: set[tuple[int, int]] = set()
         for index, problem in enumerate(state.problems):
             for number, sample in enumerate(problem.samples):
-                if sample.turns:
-                    self._turns[index, number] = len(sample.turns)
+                if sample.turn_count:
+                    self._turns[index, number] = sample.turn_count
                 if sample.end is None and sample.steps and not sample.steps[-1].complete:
                     self._writing.add((index, number))
 

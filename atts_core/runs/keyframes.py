@@ -14,7 +14,7 @@ import msgspec
 from atts_core import events as ev
 from atts_core.runs import snapshot
 from atts_core.runs.file import Keyframe, Place
-from atts_core.state import RunState, SampleState
+from atts_core.state import RunState
 
 EVERY = 10_000
 """Events from one keyframe to the next: folding so many takes a twentieth of a second."""
@@ -72,23 +72,26 @@ class Keyframer:
             problem = getattr(event, "problem", None)
             if problem is not None and type(event) is not ev.ProblemAdded:
                 sample = getattr(event, "sample", None)
+                self._changed.add((problem, -1))
                 if sample is not None:
                     self._changed.add((problem, sample))
                     if (problem, sample) in self._put_away:
                         self._bring_back(problem, sample)
-                if type(event) is not ev.TokensStreamed:
-                    self._changed.add((problem, -1))
+            detailed = set(self._state.overview.detailed) if type(event) is ev.ProblemFinished else set()
             self._state.apply(stamped)
             self._events += 1
+            for index in detailed.difference(self._state.overview.detailed):
+                self._put_away_whole(index)
             if type(event) is ev.ProblemAdded:
                 self._pieces.append([0] * (1 + len(self._state.problems[-1].samples)))
                 self._changed.add((event.problem, -1))
             elif type(event) is ev.RunStarted:
                 self._changed.update(
-                    (problem.index, sample.index)
+                    (problem.index, number)
                     for problem in self._state.problems
                     for sample in problem.samples
                     if sample.phase not in ("pending", "ended")
+                    for number in (-1, sample.index)
                 )
 
     def write(self, place: Place) -> None:
@@ -99,6 +102,8 @@ class Keyframer:
             ended = []
             for count, (index, number) in enumerate(sorted(self._changed), start=1):
                 problem = self._state.problems[index]
+                if problem.put_away and number >= 0:
+                    continue  # written with the problem
                 if number < 0:
                     body = snapshot.problem_bytes(problem)
                 else:
@@ -127,9 +132,15 @@ class Keyframer:
         self._changed.clear()
         self._events = 0
         for index, number in ended:
-            samples = self._state.problems[index].samples
-            samples[number] = SampleState(number, phase="ended", end=samples[number].end)
+            self._state.problems[index].samples[number].put_away()
             self._put_away.add((index, number))
+
+    def _put_away_whole(self, index: int) -> None:
+        """The fold itself has put a problem away: from now on its samples are stored with it."""
+        self._changed.add((index, -1))
+        for number in range(len(self._state.problems[index].samples)):
+            self._put_away.discard((index, number))
+            self._pieces[index][number + 1] = 0
 
     def _bring_back(self, problem: int, number: int) -> None:
         piece = self._pieces[problem][number + 1]

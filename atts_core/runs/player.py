@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from atts_core import events as ev
+from atts_core.runs.details import read_details
 from atts_core.runs.file import AT_ONCE, BEGINNING, About, Place, RunFile
 from atts_core.runs.gate import Gate
 from atts_core.runs.keyframes import EVERY
 from atts_core.runs.reader import POLL_SECONDS
-from atts_core.state import RunState
+from atts_core.state import ProblemState, RunState
 
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
@@ -164,6 +165,10 @@ class Player:
                 return
             else:
                 await asyncio.sleep(POLL_SECONDS)
+
+    def details(self, state: RunState, problem: int) -> ProblemState | None:
+        """A problem's turns and texts, which `state` has put away; None where the file cannot give them."""
+        return read_details(self._file, state, problem)
 
     def close(self) -> None:
         """Let the file go."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from atts_core import events as ev
 from atts_core.errors import RunError
 from atts_core.runs import commands, schema
+from atts_core.runs.details import read_details
 from atts_core.runs.file import AT_ONCE, About, RunFile
 from atts_core.runs.gate import Gate
 from atts_core.runs.presence import Life
-from atts_core.state import RunState
+from atts_core.state import ProblemState, RunState
 
 POLL_SECONDS = 0.1
 """Between two looks into the file: the engine writes as often."""
@@ -90,6 +91,10 @@ class RunReader:
                 return
             else:
                 await asyncio.sleep(POLL_SECONDS)
+
+    def details(self, state: RunState, problem: int) -> ProblemState | None:
+        """A problem's turns and texts, which `state` has put away; None where the file cannot give them."""
+        return read_details(self._file, state, problem)
 
     def close(self) -> None:
         """Let the file go; what waits can still be drained."""

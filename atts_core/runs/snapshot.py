@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from atts_core import events as ev
-from atts_core import meters, state_parts
+from atts_core import meters, overview, state_parts
 from atts_core import state as st
 from atts_core.telemetry import history, readings
 
@@ -48,6 +48,7 @@ class Head(msgspec.Struct, array_like=True, kw_only=True):
     warnings: list[str]
     log: list[st.LogLine]
     last_take_over: tuple[int, int] | None
+    overview: overview.Overview
 
 
 _OUT: dict[str, Callable[[st.RunState], object]] = {
@@ -86,7 +87,9 @@ def head_from(data: bytes) -> st.RunState:
 
 
 def problem_bytes(problem: st.ProblemState) -> bytes:
-    """One problem without its samples."""
+    """One problem without its samples; with them where they were put away, and so are small."""
+    if problem.put_away:
+        return _encode(problem)
     samples, problem.samples = problem.samples, []
     try:
         return _encode(problem)
@@ -128,6 +131,6 @@ def without_collecting() -> Iterator[None]:
 def fold_version() -> str:
     """Changes whenever the code that folds changes: a keyframe of another fold is not this one's."""
     digest = hashlib.blake2b(digest_size=12)
-    for module in (ev, st, state_parts, meters, history, readings):
+    for module in (ev, st, state_parts, overview, meters, history, readings):
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()

@@ -8,7 +8,6 @@ import msgspec
 
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import realised
-from atts_core.events import VerdictReached
 from atts_core.problems.metrics import Accuracy, accuracy
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_tui.text import clean
@@ -100,7 +99,7 @@ def _problem(problem: ProblemState) -> dict[str, Any]:
 
 
 def _sample(sample: SampleState) -> dict[str, Any]:
-    verdicts = list(_verdicts(sample))
+    verdicts = list(sample.judged())
     return {
         "sample": sample.index,
         "end": sample.end,
@@ -113,10 +112,6 @@ def _sample(sample: SampleState) -> dict[str, Any]:
         "target_tokens": sample.target_tokens,
         "message": sample.message,
     }
-
-
-def _verdicts(sample: SampleState) -> Iterator[VerdictReached]:
-    return (turn.verdict for turn in sample.turns if turn.verdict)
 
 
 def as_text(state: RunState) -> str:

@@ -23,6 +23,7 @@ from atts_core.runs.imports import import_run
 from atts_core.runs.manage import info_of
 from atts_core.runs.recorded_run import recorded_run
 from atts_core.runs.reference import records
+from atts_core.runs.schema import PAGE_BYTES
 from atts_core.runs.writer import RunWriter
 from atts_core.state import RunState
 
@@ -266,7 +267,7 @@ def test_what_is_left_of_a_damaged_file_can_be_saved(
 ) -> None:
     path = write(tmp_path / "r.atts", simulate(32, problems=20), about)
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
+    path.write_bytes(content[: len(content) // 2 // PAGE_BYTES * PAGE_BYTES + 100])  # within a page
     saved = import_run(path, tmp_path / "runs")
     assert "cut off" in saved.note
     assert all_of(saved.path) == simulate(32, problems=20)[: saved.events]

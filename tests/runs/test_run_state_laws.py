@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_core import events as ev
+from atts_core import overview
 from atts_core.runs import keyframes
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.player import Player
@@ -32,10 +33,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 
 @pytest.fixture(scope="module", autouse=True)
 def frequent_keyframes() -> object:
-    """So that a short run has many."""
+    """So that a short run has many, and its first problems are put away."""
     before, keyframes.EVERY = keyframes.EVERY, 20
+    weight, overview.DETAILS_BYTES = overview.DETAILS_BYTES, 12_000
     yield
-    keyframes.EVERY = before
+    keyframes.EVERY, overview.DETAILS_BYTES = before, weight
 
 
 def written(path: Path, stamps: list[ev.Stamped], about: About, cuts: list[int]) -> list[ev.Stamped]:
