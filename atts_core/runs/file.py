@@ -277,9 +277,12 @@ class RunFile:
         return row[0]  # type: ignore[no-any-return]  # TypeError where there is none, caught above
 
     def _place(self, where: str, *values: object) -> Place:
+        whole = self._whole
         for row in self._select(f"ordinal, seq, at FROM events WHERE {where} LIMIT 1", values):
             if all(isinstance(value, int | float) for value in row):
                 return Place(*row)
+        if self._whole is not None and self._whole != whole:
+            return self.place_of_ordinal(self._whole)  # damage was met on the way: what is before it counts
         return BEGINNING
 
     def _select(self, what: str, values: tuple[object, ...]) -> Iterator[tuple[Any, ...]]:
