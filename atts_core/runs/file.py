@@ -199,7 +199,7 @@ class RunFile:
         except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
             why = "an event cannot be read"
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if not _is_locked(error):
                 why = schema.reason(error)
         except sqlite3.DatabaseError as error:
             why = schema.reason(error)
@@ -290,7 +290,7 @@ class RunFile:
         try:
             yield from self._connection.execute(f"SELECT {what}", values)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if not _is_locked(error):
                 self._found_damage(schema.reason(error))
         except sqlite3.DatabaseError as error:
             self._found_damage(schema.reason(error))
@@ -318,6 +318,12 @@ class RunFile:
                 f"{self.path} is damaged ({why}); it can be read up to its event {ordinal:,}, and what came"
                 " later is lost."
             )
+
+
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    """Whether it passes. Text that is no UTF-8 is an error without a code."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -173,7 +173,7 @@ def reason(error: sqlite3.Error | OSError) -> str:
     """Why a file could not be read or written, in words that a user can act on."""
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     return {
         sqlite3.SQLITE_FULL: "the disk is full",
         sqlite3.SQLITE_READONLY: "it is read-only",
