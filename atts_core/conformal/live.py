@@ -307,6 +307,7 @@ def estimate(sums: Sums) -> Estimate:
     rate = sums.hits / sums.size
     if sums.clusters < 2:
         return Estimate(rate, 0.0, 1.0)
-    squares = sums.hits_squared - 2 * rate * sums.crossed + rate * rate * sums.size_squared
-    variance = sums.clusters / (sums.clusters - 1) * max(squares, 0.0) / sums.size**2
+    hits, size = sums.hits, sums.size  # in whole numbers, so that equal clusters differ by nothing
+    squares = size**2 * sums.hits_squared - 2 * hits * size * sums.crossed + hits**2 * sums.size_squared
+    variance = sums.clusters / (sums.clusters - 1) * squares / size**4
     return bounded_interval(rate, variance, sums.clusters, at_most=sums.size)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from atts_core import events as ev
@@ -105,6 +105,7 @@ def test_sums_give_the_interval_of_the_clusters(clusters: list[tuple[int, int]])
     sums.add(3, 4)
     sums.add(3, 4, -1)
     known = [(hits, hits + more) for hits, more in clusters if hits + more]
+    assume(len({hits / size for hits, size in known}) != 1)  # floating point may see a difference
     exact = ratio_interval(
         np.array([hits for hits, _ in known], float), np.array([size for _, size in known], float)
     )
