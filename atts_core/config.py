@@ -17,6 +17,7 @@ import platformdirs
 
 from atts_core.conformal.settings import DEFAULT_GAMMA, Adaptation, ConformalSettings, Mode, Rule
 from atts_core.errors import SettingsError
+from atts_core.servers.settings import ServersGiven
 
 T = TypeVar("T")
 
@@ -53,6 +54,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     strict: bool | None = None
     fps: int | None = None
     theme: str | None = None
+    servers: ServersGiven | None = None
+    """What `atts servers up` starts; said in `atts.toml` alone."""
 
 
 OTHER_VARIABLES = {
@@ -317,13 +320,14 @@ def _from_file(path: Path) -> Given:
 
 def _from_environment(environment: Mapping[str, str]) -> Given:
     said_there = {}
-    known = {f"ATTS_{name.upper()}" for name in Given.__struct_fields__} | OTHER_VARIABLES
+    names = [name for name in Given.__struct_fields__ if name != "servers"]
+    known = {f"ATTS_{name.upper()}" for name in names} | OTHER_VARIABLES
     for variable in environment:
         if variable.startswith("ATTS_") and variable not in known:
             near = get_close_matches(variable, known, n=1)
             meant = f"; is {near[0]} meant?" if near else "."
             raise SettingsError(f"The variable {variable} means nothing to atts{meant}")
-    for name in Given.__struct_fields__:
+    for name in names:
         value = environment.get(f"ATTS_{name.upper()}")
         if value:
             said_there[name] = value

@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     recorded.add_web(commands)
     recorded.add_runs(commands)
     recorded.add_audit(commands)
+    machines.add_servers(commands)
     machines.add_check(commands)
     return parser
 

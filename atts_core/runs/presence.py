@@ -3,11 +3,11 @@
 import os
 import socket
 import time
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from atts_core.processes import boot_identity, process_space, process_start
 
 Life = Literal["alive", "stalled", "gone", "ended"]
 """`stalled`: its process is there, but its event loop does not come round. `ended`: it closed the file."""
@@ -41,9 +41,9 @@ def mark(beat: float | None = None, *, ended: bool = False) -> EngineMark:
     beat = now if beat is None else beat
     return EngineMark(
         pid=os.getpid(),
-        process=_process(os.getpid()) or "",
-        boot=_boot(),
-        space=_space(),
+        process=process_start(os.getpid()) or "",
+        boot=boot_identity(),
+        space=process_space(),
         host=socket.gethostname(),
         beat=beat,
         beat_at=time.time() - (now - beat),
@@ -57,51 +57,12 @@ def life(engine: EngineMark | None) -> Life:
         return "gone"
     if engine.ended:
         return "ended"
-    here = bool(engine.boot) and engine.boot == _boot()
+    here = bool(engine.boot) and engine.boot == boot_identity()
     age = time.monotonic() - engine.beat if here else time.time() - engine.beat_at
-    if here and engine.space == _space():
-        if _process(engine.pid) != (engine.process or None):
+    if here and engine.space == process_space():
+        if process_start(engine.pid) != (engine.process or None):
             return "gone"
         return "alive" if age < STALLED_AFTER else "stalled"
     if age < STALLED_AFTER:
         return "alive"
     return "stalled" if age < GONE_AFTER else "gone"
-
-
-def _process(pid: int) -> str | None:
-    """Something that tells this process from any other of the same number; None where there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None if Path("/proc/self").exists() else _process_without_proc(pid)
-    except OSError:
-        return None
-    after_name = stat.rpartition(")")[2].split()
-    return None if after_name[0] == "Z" else after_name[19]
-
-
-def _process_without_proc(pid: int) -> str | None:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return "there"
-
-
-@lru_cache(maxsize=1)
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-    except OSError:
-        # Without such an identity: the moment of boot, to the minute, on this host.
-        return f"{socket.gethostname()} {round((time.time() - time.monotonic()) / 60)}"
-
-
-@lru_cache(maxsize=1)
-def _space() -> str:
-    try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # not a path, a name of the kernel's
-    except OSError:
-        return ""

@@ -1,0 +1,1 @@
+"""Lasting servers of this machine: what `atts servers` starts, finds again and stops."""

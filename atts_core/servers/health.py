@@ -1,0 +1,91 @@
+"""How the servers of a pair are: by their processes first, then by what they answer."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from atts_core.errors import AttsError
+from atts_core.servers.logs import progress
+from atts_core.servers.state import PairState, Server, log_path
+from atts_core.serving.client import SGLangClient, Timeouts
+
+Condition = Literal["answers", "starting", "silent", "broken", "gone"]
+"""`silent`: its processes live, but no token came in time. `broken`: a process that it needs is gone."""
+
+PATIENCE: Final = 10.0
+"""Seconds for one token; SGLang 0.4.3 takes one second at least, and more under load."""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """One server, now."""
+
+    label: str
+    role: str
+    kind: str
+    model: str
+    url: str
+    pid: int
+    began: float
+    condition: Condition
+    release: str = ""
+    restarts: int = 0
+    words: str = ""
+    """What there is to say beside the condition."""
+
+
+async def pair_health(state: PairState, environment: Mapping[str, str]) -> tuple[Health, ...]:
+    """All servers of a pair, asked at the same time. Takes 1 s where all is well, `PATIENCE` at most."""
+    key = environment.get("ATTS_API_KEY")
+    starting = any(process is not None and process.alive for process in (state.starter, state.keeper))
+    looks = (_look(server, state.name, key, starting) for server in state.servers)
+    return tuple(await asyncio.gather(*looks))
+
+
+async def _look(server: Server, name: str, key: str | None, starting: bool) -> Health:
+    condition, release, words = await _condition(server, name, key, starting)
+    return Health(
+        label=server.label,
+        role=server.role,
+        kind=server.kind,
+        model=server.model,
+        url=server.url,
+        pid=server.process.pid,
+        began=server.began,
+        condition=condition,
+        release=release,
+        restarts=server.restarts,
+        words=words,
+    )
+
+
+async def _condition(
+    server: Server, name: str, key: str | None, starting: bool
+) -> tuple[Condition, str, str]:
+    if not server.process.here:
+        return "gone", "", "started on another machine, or before a restart of this one"
+    why = server.dead_part()
+    if why is not None:
+        left = len(server.members())
+        rest = f"; {left} of its processes left" if left else ""
+        return ("broken" if left else "gone"), "", f"{why}{rest}{_comma(server.note)}"
+    if not server.ready and starting:
+        return "starting", "", progress(log_path(name, server.label))
+    client = SGLangClient(
+        server.url, role=server.role, connections=1, timeouts=Timeouts(connect=2, control=5), api_key=key
+    )
+    try:
+        if not await client.works(PATIENCE):
+            return "silent", "", f"no token within {PATIENCE:g} s{_comma(server.note)}"
+        try:
+            info = await client.connect()
+        except AttsError as error:
+            return "answers", "", str(error)
+        return "answers", info.release, server.note
+    finally:
+        await client.close()
+
+
+def _comma(words: str) -> str:
+    return f", {words}" if words else ""
