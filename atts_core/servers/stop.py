@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from atts_core.processes import process_start
 from atts_core.servers.state import Process, Server
 
 PATIENCE: Final = 30.0
@@ -42,25 +43,32 @@ async def stop_server(server: Server, *, patience: float) -> str:
     Returns in words what came of it; says so where something could not be stopped.
     """
     began = time.monotonic()
-    if not server.members():
+    known: dict[int, str | None] = {}
+
+    def left() -> list[int]:
+        """Processes of it that live. Each is known by number and start, for once the leader is gone its
+        session tells less of who belongs there."""
+        known.update((pid, process_start(pid)) for pid in server.members() if pid not in known)
+        return [pid for pid, start in known.items() if start is not None and process_start(pid) == start]
+
+    if not left():
         return "was gone already"
     if server.process.alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(server.process.pid, signal.SIGTERM)
         with contextlib.suppress(ProcessLookupError):
             os.kill(server.process.pid, signal.SIGCONT)  # one that is held could not even end
-        await _wait(lambda: not server.process.alive, patience)
+        await _wait(lambda: left() == [] or not server.process.alive, patience)
     killed = server.process.alive
     if not killed:
-        await _wait(lambda: not server.members(), _REST)
-    for pid in server.members():
+        await _wait(lambda: not left(), _REST)
+    for pid in left():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    await _wait(lambda: not server.members(), _GONE)
-    left = server.members()
+    await _wait(lambda: not left(), _GONE)
     seconds = time.monotonic() - began
-    if left:
-        return f"still has process {', '.join(map(str, left))} after {seconds:.0f} s and a SIGKILL"
+    if left():
+        return f"still has process {', '.join(map(str, left()))} after {seconds:.0f} s and a SIGKILL"
     return f"killed after {seconds:.0f} s" if killed else f"stopped within {seconds:.0f} s"
 
 

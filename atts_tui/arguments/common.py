@@ -45,6 +45,9 @@ def server_options(parser: argparse.ArgumentParser) -> None:
     servers = parser.add_argument_group("servers (none given: the embedded pair)")
     servers.add_argument("--draft", metavar="URL", help="SGLang server of the draft model")
     servers.add_argument("--target", metavar="URL", help="SGLang server of the target model")
+    servers.add_argument(
+        "--servers", dest="pair", metavar="NAME", help="the pair of that name that `atts servers up` started"
+    )
     for role in ("draft", "target"):
         servers.add_argument(
             f"--{role}-tokenizer",

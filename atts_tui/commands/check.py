@@ -19,6 +19,7 @@ from atts_core.errors import AttsError
 from atts_core.problems.load import ProblemSet
 from atts_core.serving.requests import GenerateRequest, Sampling
 from atts_core.telemetry.nvml import read_gpus
+from atts_tui.commands.plan import said_settings
 
 Level = Literal["ok", "note", "problem"]
 
@@ -54,15 +55,7 @@ async def _look(arguments: argparse.Namespace) -> AsyncIterator[Finding]:
     yield Finding("ok", "atts", f"{__version__} on Python {sys.version.split()[0]}")
     yield _terminal()
     try:
-        layers = config.load(
-            config.Given(
-                draft=arguments.draft,
-                target=arguments.target,
-                draft_tokenizer=arguments.draft_tokenizer,
-                target_tokenizer=arguments.target_tokenizer,
-                calibration=arguments.calibration,
-            )
-        )
+        layers = config.load(said_settings(arguments))
         layers.resolve(config.EMBEDDED if layers.given().draft is None else config.SERVERS)
         yield Finding("ok", "settings", "atts.toml, environment and options agree")
     except AttsError as error:

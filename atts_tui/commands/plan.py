@@ -234,11 +234,28 @@ def _folder(arguments: argparse.Namespace) -> Path:
 
 
 def _layers(arguments: argparse.Namespace, run: config.Settings | None = None) -> config.Layers:
-    names = config.Given.__struct_fields__
-    layers = config.load(config.Given(**{name: getattr(arguments, name, None) for name in names}), run=run)
+    layers = config.load(said_settings(arguments), run=run)
     # The pair is known only once its servers answer; a setting that is wrong for any pair is refused before.
     layers.resolve(config.EMBEDDED if layers.given().draft is None else config.SERVERS)
     return layers
+
+
+def said_settings(arguments: argparse.Namespace) -> config.Given:
+    """The settings that the options say; `--servers` stands for the URLs of its pair.
+
+    Raises:
+        SettingsError: there is no such pair, or URLs are given beside it.
+    """
+    names = config.Given.__struct_fields__
+    given = config.Given(**{name: getattr(arguments, name, None) for name in names})
+    if arguments.pair is None:
+        return given
+    for role in ("draft", "target"):
+        if getattr(given, role) is not None:
+            raise SettingsError(f"--servers and --{role} both say where the {role} is: give one of them.")
+    from atts_core.servers.use import urls_of_pair  # noqa: PLC0415  # only where asked for
+
+    return msgspec.structs.replace(given, **urls_of_pair(arguments.pair))
 
 
 def _refuse_both(arguments: argparse.Namespace, *names: str) -> None:
