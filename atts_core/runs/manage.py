@@ -115,60 +115,6 @@ def info_of(path: Path) -> RunInfo:
         )
 
 
-COMPARED: tuple[tuple[str, Callable[[RunInfo], Any]], ...] = (
-    ("status", lambda info: info.status),
-    ("data set", lambda info: info.about.dataset if info.about else None),
-    ("draft", lambda info: info.summary.draft),
-    ("target", lambda info: info.summary.target),
-    ("strategy", lambda info: info.summary.strategy),
-    ("mode", lambda info: info.summary.mode),
-    ("rule", lambda info: info.summary.rule),
-    ("seed", lambda info: info.summary.seed),
-    ("problems finished", lambda info: info.summary.problems_finished),
-    ("samples ended", lambda info: info.summary.samples_ended),
-    ("samples failed", lambda info: info.summary.samples_failed),
-    ("accuracy per sample", lambda info: info.summary.accuracy),
-    ("accuracy by vote", lambda info: info.summary.majority),
-    ("pass at k", lambda info: info.summary.pass_at_k),
-    ("nominal take-over rate", lambda info: info.summary.nominal),
-    ("realised take-over rate", lambda info: info.summary.takeover_rate),
-    ("decisions", lambda info: info.summary.decisions),
-    ("draft tokens", lambda info: info.summary.draft_tokens),
-    ("target tokens", lambda info: info.summary.target_tokens),
-    ("verified tokens", lambda info: info.summary.verified_tokens),
-    ("seconds", lambda info: info.summary.seconds),
-)
-"""The rows of a comparison: what they are called, and where they come from."""
-
-
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs side by side: each row has a name and one value a run, None where it is not known."""
-
-    runs: list[str]
-    rows: list[tuple[str, list[Any]]]
-    differing: list[str]
-    """Names of the rows whose values are not all the same."""
-
-
-def compare(infos: Sequence[RunInfo]) -> Comparison:
-    """Two or more runs side by side.
-
-    Raises:
-        SettingsError: there are fewer than two, or one cannot be read.
-    """
-    if len(infos) < 2:
-        raise SettingsError("Comparing takes at least two runs.")
-    for info in infos:
-        if info.status == "unreadable":
-            raise SettingsError(info.trouble)
-    rows = [(name, [value(info) for info in infos]) for name, value in COMPARED]
-    return Comparison(
-        runs=[info.run for info in infos],
-        rows=rows,
-        differing=[name for name, values in rows if any(value != values[0] for value in values)],
-    )
-
-
 def remove(path: Path) -> None:
     """Delete a run file and what lies beside it.
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from rich import box
@@ -17,8 +16,9 @@ from atts_core.errors import SettingsError
 from atts_core.runs.export import export
 from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.imports import import_run
-from atts_core.runs.manage import compare, info_of, list_runs, remove
+from atts_core.runs.manage import info_of, list_runs, remove
 from atts_core.runs.reader import RunReader
+from atts_tui.commands.compare import compare_runs
 from atts_tui.commands.gold import read_gold
 from atts_tui.commands.picture import export_picture
 from atts_tui.frontends.result import as_json, as_text
@@ -39,7 +39,7 @@ def manage(arguments: argparse.Namespace) -> int:
     actions: dict[str, Callable[[argparse.Namespace, Path], int]] = {
         "list": _list,
         "show": _show,
-        "compare": _compare,
+        "compare": compare_runs,
         "remove": _remove,
         "export": _export,
         "import": _import,
@@ -104,19 +104,6 @@ def _show(arguments: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
-def _compare(arguments: argparse.Namespace, folder: Path) -> int:
-    comparison = compare([info_of(find_run(name, folder)) for name in arguments.runs])
-    if arguments.json:
-        _print_json(comparison)
-        return 0
-    table = _table("", *map(clean_line, comparison.runs))
-    for name, values in comparison.rows:
-        style = "bold" if name in comparison.differing else "dim"
-        table.add_row(Text(name, style), *(Text(clean_line(_value(name, value)), style) for value in values))
-    _print_table(table)
-    return 0
-
-
 def _remove(arguments: argparse.Namespace, folder: Path) -> int:
     paths = [find_run(name, folder) for name in arguments.runs]
     if not arguments.yes:
@@ -175,14 +162,6 @@ def _print_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = 200  # a pipe has no width; do not fold for one
     console.print(table)
-
-
-def _value(name: str, value: Any) -> str:
-    if value is None:
-        return "—"
-    if isinstance(value, float):
-        return _duration(value) if name == "seconds" else _share(value)
-    return f"{value:,}" if isinstance(value, int) and name != "seed" else str(value)
 
 
 def _share(value: float | None) -> str:

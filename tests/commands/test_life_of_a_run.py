@@ -169,7 +169,11 @@ def test_export_import_compare_show_and_remove(home: dict[str, str], tmp_path: P
     assert len(files(home)) == 2
     copy = next(other for other in files(home) if other != path)
     assert story(copy) == story(path)
-    assert "take-over" in atts(home, "runs", "compare", path.stem, copy.stem).stdout
+    compared = atts(home, "runs", "compare", path.stem, copy.stem).stdout
+    assert "over 2 problems in both" in compared
+    assert "What differs: nothing" in compared
+    told = json.loads(atts(home, "runs", "compare", path.stem, copy.stem, "--json").stdout)
+    assert {found["value"] for found in told["pairs"][0]["differences"]} == {0.0, 1.0}
     assert path.stem in atts(home, "runs", "show", path.stem).stdout
     audited = json.loads(atts(home, "audit", path.stem, "--json").stdout)
     assert audited["decisions"] > 0

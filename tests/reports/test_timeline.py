@@ -40,7 +40,7 @@ def samples(draw) -> SampleState:
 
 @given(samples(), gaps)
 def test_a_sample_is_always_at_something(sample: SampleState, later: float) -> None:
-    now = (sample.ended_at or 30.0) + later
+    now = (30.0 if sample.ended_at is None else sample.ended_at) + later
     found = intervals(sample, now)
     end = now if sample.ended_at is None else sample.ended_at
     assert sum(part.end - part.start for part in found) == pytest.approx(end - (sample.started_at or 0.0))
@@ -50,7 +50,7 @@ def test_a_sample_is_always_at_something(sample: SampleState, later: float) -> N
 
 @given(samples())
 def test_occupancy_holds_every_second_once(sample: SampleState) -> None:
-    now = sample.ended_at or 30.0
+    now = 30.0 if sample.ended_at is None else sample.ended_at
     problem = ProblemState(0, "a", "?", None, "", [sample], started_at=sample.started_at)
     found = occupancy([problem], now, 0.0, 40.0, 80)
     total = sum(map(sum, found)) * 0.5

@@ -11,7 +11,7 @@ from atts_core import events as ev
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs.file import About
 from atts_core.runs.folder import find_run, make_folder, new_run, run_path, runs_folder
-from atts_core.runs.manage import FIELDS, compare, info_of, list_runs, remove
+from atts_core.runs.manage import FIELDS, info_of, list_runs, remove
 from atts_core.runs.presence import mark
 from atts_core.runs.summary import summarise
 from atts_core.runs.writer import RunWriter
@@ -86,21 +86,6 @@ def test_filters_and_orders(folder: Path) -> None:
     with pytest.raises(SettingsError, match="no field 'colour'; there are run, status"):
         names("colour=red")
     assert list_runs(folder / "none") == []
-
-
-def test_runs_side_by_side(folder: Path) -> None:
-    infos = [info_of(folder / f"2026010{number}-eval.atts") for number in (1, 2, 3)]
-    compared = compare(infos)
-    rows = dict(compared.rows)
-    assert compared.runs == [info.run for info in infos]
-    assert rows["seconds"] == [info.summary.seconds for info in infos]
-    assert rows["data set"] == ["builtin", "math500", "builtin"]
-    assert "data set" in compared.differing
-    assert "draft" not in compared.differing
-    with pytest.raises(SettingsError, match="at least two"):
-        compare(infos[:1])
-    with pytest.raises(SettingsError, match="no run file"):
-        compare([infos[0], info_of(folder / "20250101-broken.atts")])
 
 
 def test_removing_takes_everything_but_a_running_run(folder: Path, about: About) -> None:
