@@ -18,6 +18,9 @@ from atts_core.runs.keyframes import EVERY
 from atts_core.runs.reader import POLL_SECONDS
 from atts_core.state import ProblemState, RunState
 
+PATIENCE = 1.0
+"""Seconds for which time goes on though nobody has taken what is due: a screen looks before it takes."""
+
 SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
 
@@ -40,7 +43,7 @@ class Player:
         self._given = BEGINNING
         self._pending: list[ev.Stamped] = []
         self._at = 0.0
-        self._as_of = clock()
+        self._as_of = self._due_since = clock()
         self._end = file.last()
         self.closed = False
 
@@ -180,11 +183,14 @@ class Player:
         """Move on to now and take up what is due."""
         now = self._clock()
         passed, self._as_of = now - self._as_of, now
-        if not self.playing or self._pending:
-            return  # while somebody has yet to take what was due, time stands still: nothing is skipped
+        if not self.playing or (self._pending and now - self._due_since > PATIENCE):
+            return  # somebody does not keep up: time stands still, nothing is skipped
         self._at += passed * self.speed
+        if self._pending:
+            return
         stamps = self._file.read(self._given.ordinal, self._gate, until=self._at)
         if stamps:
+            self._due_since = now
             self._took(stamps)
             if len(stamps) == AT_ONCE:
                 self._at = min(self._at, self._given.at)

@@ -96,6 +96,16 @@ def test_while_nobody_takes_what_is_due_time_stands_still(player: Player, clock:
     assert (len(player), player.at) == (waiting, at)
 
 
+def test_who_looks_before_taking_loses_no_time(player: Player, clock: Clock) -> None:
+    player.play()
+    for _ in range(40):
+        clock.now += 0.05
+        len(player)
+        clock.now += 0.05
+        player.drain()
+    assert player.at == pytest.approx(4)
+
+
 def test_looping_it_begins_again(player: Player, clock: Clock, stamps: list[ev.Stamped]) -> None:
     player.loop = True
     player.play()
