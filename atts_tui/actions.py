@@ -133,6 +133,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "export", ("e",), "e", "picture", "Save a picture of this screen as an SVG file.", "Take away", 10,
     ),
+    Action("go_on", ("o",), "o", "", "Go on where a run is told and its caption has been read.", "Look"),
     Action("theme", ("t",), "t", "theme", "Change to the next theme.", "Screen", 11),
     Action("palette", ("ctrl+p",), "ctrl p", "", "Find anything that can be done by typing.", "Screen",
            instead="app.command_palette"),

@@ -23,6 +23,7 @@ from atts_core.state import RunState
 from atts_tui.actions import ALWAYS_QUIT, KeyMap
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
+from atts_tui.narrator import Narrator
 from atts_tui.navigation import Navigation
 from atts_tui.pages import FIRST
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, palette_from
@@ -54,7 +55,8 @@ class AttsApp(RunActions, Navigation, TakeAway):
     With a `control` the screen owns the run: it can pause it, and quitting asks first while it is unfinished;
     `run_async` then returns, and who started the run ends it. Without a control, or where it does not own the
     run, it only watches: quitting ends nothing. `life` tells what became of an engine in another process;
-    `player` is the source of a replay. Raises `SettingsError` for a theme that does not exist.
+    `player` is the source of a replay, and a `narrator` that of whatever is told to an audience. Raises
+    `SettingsError` for a theme that does not exist.
     """
 
     CSS = """
@@ -79,6 +81,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
         owns: bool = True,
         life: Callable[[], Life] | None = None,
         player: Player | None = None,
+        narrator: Narrator | None = None,
         theme: str | None = None,
         fps: int = 10,
         title: str = "",
@@ -121,6 +124,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
             ASCII_GLYPHS if ascii_only else UNICODE_GLYPHS,
             title=title,
             player=player,
+            narrator=narrator,
             epoch=self._epoch,
         )
 
@@ -280,6 +284,12 @@ class AttsApp(RunActions, Navigation, TakeAway):
         """Play, or hold."""
         if self._player is not None:
             self._transport(self._player.toggle)
+
+    def action_go_on(self) -> None:
+        """The caption has been read."""
+        if self.view.narrator is not None:
+            self.view.narrator.go_on()
+            self._transport(lambda: None)
 
     # A replay's transport. Only a replay has keys for it.
 

@@ -7,7 +7,7 @@ itself never waits: what comes meanwhile is shown afterwards, at the same pace.
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +54,7 @@ class Narrator:
         self._hold = hold
         self._clock = clock
         self._story = Story()
+        self._epoch = player.epoch if player is not None else 0
         self._waiting: deque[ev.Stamped] = deque()
         self._lag: float | None = None
         """Clock minus run time of what is shown; grows by each hold."""
@@ -61,8 +62,8 @@ class Narrator:
         self._holds_until: float | None = None
 
     def __len__(self) -> int:
-        """Events that were not let pass yet."""
-        return len(self._waiting) + len(self._source)
+        """Events that were not let pass yet; one more while holding, so that nobody takes it for silence."""
+        return len(self._waiting) + len(self._source) + self.holding
 
     @property
     def holding(self) -> bool:
@@ -77,6 +78,8 @@ class Narrator:
     def drain(self) -> list[ev.Stamped]:
         """Events whose time has come, up to the next moment that matters."""
         now = self._clock()
+        if self._player is not None and self._player.epoch != self._epoch:
+            self._jumped(self._player)
         if self._holds_until is not None:
             if now < self._holds_until:
                 return []
@@ -101,6 +104,13 @@ class Narrator:
         async for batch in self._source.batches():
             self._waiting.extend(batch)
             yield []
+
+    def _jumped(self, player: Player) -> None:
+        """A replay stands at another moment; at its beginning the story begins again."""
+        self._epoch, self._holds_until = player.epoch, None
+        self._waiting.clear()
+        if player.state.run is None:
+            self._story, self.caption = Story(), None
 
     def _due(self, stamped: ev.Stamped, now: float) -> bool:
         if self._player is not None:  # it has kept time already
@@ -218,9 +228,3 @@ class Story:
             "That was the run",
             f"The large model wrote {share} of the text, only where it was needed; the small one the rest.",
         )
-
-
-def told(events: Iterable[ev.AnyEvent]) -> list[Caption]:
-    """Every caption of a run, in order."""
-    story = Story()
-    return [caption for event in events if (caption := story.after(event)) is not None]

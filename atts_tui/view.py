@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from atts_core.runs.player import Player
 from atts_core.state import ProblemState, RunState, SampleState
+from atts_tui.narrator import Narrator
 from atts_tui.palette import Glyphs, Palette
 from atts_tui.words import run_word
 
@@ -49,6 +50,8 @@ class View:
     """The transport, where a recorded run is replayed."""
     log_read: int = 0
     """Sequence number of the newest line of the log that was seen."""
+    narrator: Narrator | None = None
+    """Where the run is told to an audience: what is being said."""
     epoch: int = 0
     """Counts the jumps of a replay: what was drawn of another one may lie in the future."""
     _followed_at: float | None = field(default=None)
@@ -85,7 +88,13 @@ class View:
         self.problem_index = min(self.problem_index, max(len(state.problems) - 1, 0))
 
     def advance(self) -> None:
-        """Follow, where following is on: to the newest take-over, and on from a finished problem."""
+        """Follow, where following is on: to the newest take-over, and on from a finished problem. Where a run
+        is told, look at what is being told of."""
+        narrator = self.narrator
+        if narrator is not None and narrator.holding and narrator.caption is not None:
+            if narrator.caption.sample is not None:
+                self.problem_index, self.sample_index = 0, narrator.caption.sample
+            return
         if not self.follow:
             return
         state, problem = self.state, self.problem

@@ -38,6 +38,9 @@ def add_watch_and_replay(commands: "Commands") -> None:
         handler="atts_tui.commands.watch:replay",
     )
     replay.add_argument("--speed", type=float, default=1.0, metavar="X", help="0.25 to 64 (default: 1)")
+    replay.add_argument(
+        "--explain", action="store_true", help="for an audience: hold at the moments that matter, and say why"
+    )
     replay.add_argument("--loop", action="store_true", help="begin again at the end")
     for parser in (watch, replay):
         parser.add_argument(

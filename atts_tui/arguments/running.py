@@ -34,7 +34,7 @@ def add_demo(commands: "Commands") -> None:
         commands,
         "demo",
         "the embedded pair on a handful of problems, live; the first thing to run",
-        "examples:\n  atts demo\n  atts demo --problems 8 --takeover-rate 0.2\n"
+        "examples:\n  atts demo\n  atts demo --explain\n  atts demo --problems 8 --takeover-rate 0.2\n"
         "  atts demo --headless --json --seed 1",
         handler=HANDLER,
     )
@@ -46,6 +46,9 @@ def add_demo(commands: "Commands") -> None:
         metavar="R",
         help="tokens a second of one stream, so that an eye can follow (default: 40 on a screen, else "
         "unlimited; 0: unlimited)",
+    )
+    demo.add_argument(
+        "--explain", action="store_true", help="for an audience: hold at the moments that matter, and say why"
     )
     run_options(demo)
     resume_options(demo)

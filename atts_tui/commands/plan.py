@@ -81,6 +81,8 @@ def plan_demo(arguments: argparse.Namespace, *, on_screen: bool) -> Plan:
     """`atts demo`."""
     if arguments.pace is not None and not 0 <= arguments.pace < math.inf:
         raise SettingsError(f"--pace {arguments.pace:g}: no such pace; 0 means unlimited.")
+    if arguments.explain and not on_screen:
+        raise SettingsError("--explain tells a run on a screen: it needs a terminal, and no --headless.")
     pace = arguments.pace if arguments.pace is not None else (DEMO_PACE if on_screen else None)
     if arguments.resume is not None:
         _refuse_both(arguments, "problems", "level")

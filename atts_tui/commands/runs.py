@@ -117,6 +117,7 @@ def print_result(state: RunState, arguments: argparse.Namespace, path: Path | No
 
 def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
     from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
+    from atts_tui.narrator import Narrator  # noqa: PLC0415
 
     given = plan.layers.given()
     bus, state = begin(plan)
@@ -126,10 +127,13 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
     failure: list[AttsError] = []
 
     async def both() -> None:
+        events = bus.subscribe()
+        narrator = Narrator(events) if getattr(arguments, "explain", False) else None
         app = AttsApp(
-            bus.subscribe(),
+            events if narrator is None else narrator,
             state=state,
             control=control,
+            narrator=narrator,
             theme=given.theme,
             fps=given.fps or 10,
             title=plan.command,

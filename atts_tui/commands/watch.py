@@ -81,16 +81,19 @@ def replay(arguments: argparse.Namespace) -> int:
     if not has_screen():
         raise SettingsError("A replay needs a terminal; `atts runs show` prints what a run came to.")
     from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
+    from atts_tui.narrator import Narrator  # noqa: PLC0415
 
     player = Player.open(path)
     try:
         player.set_speed(arguments.speed)
         player.loop = arguments.loop
         player.play()
+        narrator = Narrator(player, player=player) if arguments.explain else None
         app = AttsApp(
-            player,
+            player if narrator is None else narrator,
             state=player.state,
             player=player,
+            narrator=narrator,
             theme=screen.theme,
             fps=screen.fps or 10,
             title="replay",

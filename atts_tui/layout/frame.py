@@ -28,10 +28,16 @@ class Frame(NamedTuple):
     body: Rect
 
 
-def frame(width: int, height: int, *, transport: bool = False, prompt: bool = False) -> Frame:
+CAPTION_LINES = 3
+
+
+def frame(
+    width: int, height: int, *, transport: bool = False, prompt: bool = False, caption: bool = False
+) -> Frame:
     """Lay out a terminal of `width` x `height` cells.
 
     `transport`: a recorded run is replayed. `prompt`: a line is being typed above the keys.
+    `caption`: the run is told to an audience.
     """
     if width < PLAIN_BELOW_COLUMNS or height < PLAIN_BELOW_ROWS:
         return Frame(True, True, {}, Rect(0, 0, width, height))
@@ -39,10 +45,10 @@ def frame(width: int, height: int, *, transport: bool = False, prompt: bool = Fa
     head = 1 if compact else 2
     chrome = {"status": Rect(0, 0, width, head), "keys": Rect(0, height - 1, width, 1)}
     foot = height - 1
-    for name, shown in (("transport", transport), ("prompt", prompt)):
-        if shown:
-            foot -= 1
-            chrome[name] = Rect(0, foot, width, 1)
+    for name, lines in (("transport", transport), ("prompt", prompt), ("caption", CAPTION_LINES * caption)):
+        if lines:
+            foot -= lines
+            chrome[name] = Rect(0, foot, width, int(lines))
     return Frame(False, compact, chrome, Rect(0, head, width, foot - head))
 
 

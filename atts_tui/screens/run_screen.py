@@ -26,6 +26,7 @@ from textual.widget import Widget
 from atts_tui.actions import KeyMap
 from atts_tui.layout.frame import Frame, Rect, alone, frame
 from atts_tui.view import View
+from atts_tui.widgets.caption_bar import CaptionBar
 from atts_tui.widgets.filter_bar import FilterBar
 from atts_tui.widgets.key_bar import KeyBar
 from atts_tui.widgets.plain_view import PlainView
@@ -72,6 +73,7 @@ class RunScreen(Screen[None]):
         self.panes: dict[str, Widget] = self.make_panes()
         chrome: dict[str, Widget] = {
             "status": StatusBar(self.PAGE, id="status"),
+            "caption": CaptionBar(id="caption"),
             "transport": TransportBar(id="transport"),
             "keys": KeyBar(self.PAGE, bound, id="keys"),
         }
@@ -82,7 +84,7 @@ class RunScreen(Screen[None]):
         if self.FILTERS:
             chrome["prompt"] = self._filter_bar = FilterBar(self.FILTERS, id="prompt")
         self._widgets: dict[str, Widget] = {**chrome, **self.make_bars(), **self.panes}
-        self._quick = self.QUICK | {"transport"}
+        self._quick = self.QUICK | {"transport", "caption"}
         self._plain = PlainView(id="plain")
         for widget in (*self._widgets.values(), self._plain):
             widget.add_class("pane")
@@ -171,7 +173,13 @@ class RunScreen(Screen[None]):
         if wanted == self._arranged and self._frame is not None:
             return self._frame
         self._arranged = wanted
-        self._frame = laid = frame(width, height, transport=view.player is not None, prompt=prompt)
+        self._frame = laid = frame(
+            width,
+            height,
+            transport=view.player is not None,
+            prompt=prompt,
+            caption=view.narrator is not None,
+        )
         rects: dict[str, Rect] = {}
         if not laid.plain:
             rects = self.place(view, laid.body, compact=laid.compact)

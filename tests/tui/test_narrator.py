@@ -1,11 +1,18 @@
 """Captions of a run: which moments, in what words, and that nothing passes while one is read."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import synthetic
+from driving import frame, text
 
 from atts_core import events as ev
-from atts_tui.narrator import Narrator, Story, told
+from atts_core.runs.file import About
+from atts_core.runs.player import Player
+from atts_core.runs.writer import RunWriter
+from atts_tui.app import AttsApp
+from atts_tui.narrator import Narrator, Story
 
 
 def verdict(sample: int, p: float) -> ev.VerdictReached:
@@ -82,7 +89,8 @@ def test_each_moment_is_told_once_and_in_order() -> None:
         vote(3, 3),
         ev.RunFinished(end="done"),
     ]
-    captions = told(events)
+    story = Story()
+    captions = [caption for event in events if (caption := story.after(event)) is not None]
     assert [caption.moment for caption in captions] == [
         "start", "draft", "check", "accept", "take-over", "answer", "decided", "end",
     ]  # fmt: skip
@@ -181,3 +189,54 @@ async def test_batches_wake_and_pass_nothing_by() -> None:
     narrator = Narrator(Recorded(list(EVENTS)), clock=Clock())
     assert [batch async for batch in narrator.batches()] == [[]]
     assert len(narrator) == len(EVENTS)
+
+
+async def test_a_live_run_is_told_on_the_screen_while_its_events_wait() -> None:
+    clock = Clock()
+    events = synthetic.events(problems=1)
+    narrator = Narrator(synthetic.Recorded(events), hold=5, clock=clock)
+    app = AttsApp(narrator, narrator=narrator, title="demo")
+    async with app.run_test(size=(120, 40)) as pilot:
+        await frame(pilot)
+        assert "samples" in text(app)
+        told = []
+        for _ in range(120):
+            clock.now += 1.0
+            await frame(pilot)
+            assert narrator.caption is not None
+            assert narrator.caption.headline in text(app)
+            if narrator.caption.headline not in told:
+                told.append(narrator.caption.headline)
+                assert "o goes on" in text(app)
+                if narrator.caption.sample is not None:
+                    assert app.view.sample_index == narrator.caption.sample
+                await pilot.press("o")
+        assert len(told) == 8
+        assert app.state.seq == events[-1].seq
+
+
+async def test_a_replay_stands_still_for_its_captions(tmp_path: Path) -> None:
+    path = tmp_path / "told.atts"
+    writer = RunWriter.create(path, About(run="told", command="demo", created=0.0, version="0"))
+    writer.append(synthetic.events(problems=1))
+    writer.close()
+    clock = Clock()
+    player = Player.open(path, clock)
+    narrator = Narrator(player, player=player, hold=5, clock=clock)
+    app = AttsApp(narrator, state=player.state, player=player, narrator=narrator, title="replay")
+    async with app.run_test(size=(80, 24)) as pilot:
+        player.play()
+        clock.now += 0.1
+        await frame(pilot)
+        assert not player.playing
+        at = player.at
+        clock.now += 4
+        await frame(pilot)
+        assert player.at == at
+        clock.now += 1.5
+        await frame(pilot)
+        assert player.playing
+        await pilot.press("home")
+        await frame(pilot)
+        assert narrator.holding, "from the beginning it is told again"
+    player.close()
