@@ -237,6 +237,7 @@ async def test_a_replay_stands_still_for_its_captions(tmp_path: Path) -> None:
         await frame(pilot)
         assert player.playing
         await pilot.press("home")
+        clock.now += 0.1
         await frame(pilot)
         assert narrator.holding, "from the beginning it is told again"
     player.close()
