@@ -106,11 +106,11 @@ class Narrator:
             yield []
 
     def _jumped(self, player: Player) -> None:
-        """A replay stands at another moment; at its beginning the story begins again."""
+        """A replay stands at another moment; before the first verdict the story begins again."""
         self._epoch, self._holds_until = player.epoch, None
         self._waiting.clear()
-        if player.state.run is None:
-            self._story, self.caption = Story(), None
+        if player.state.overall.decisions == 0:
+            self._story, self.caption = Story(player.state.run), None
 
     def _due(self, stamped: ev.Stamped, now: float) -> bool:
         if self._player is not None:  # it has kept time already
@@ -132,10 +132,11 @@ class Story:
     It tells of the run's first problem; the others go by.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: ev.RunStarted | None = None) -> None:
+        """`run`: its first event, where that has gone by already."""
         self._told: set[Moment] = set()
-        self._samples = 0
-        self._takeover = ""
+        self._samples = run.samples if run is not None else 0
+        self._takeover = run.takeover if run is not None else ""
         self._tokens = {"draft": 0, "target": 0}
 
     def after(self, event: ev.AnyEvent) -> Caption | None:
@@ -157,14 +158,14 @@ class Story:
 
     def _of_problem(self, event: ev.AnyEvent) -> Caption | None:
         caption: Caption | None = None
+        if "start" not in self._told:
+            return Caption(
+                "start",
+                f"One problem, {self._samples} samples",
+                "Each row is one chain of reasoning about the same problem. All of them run at once, and "
+                "none waits for another.",
+            )
         match event:
-            case ev.ProblemAdded():
-                caption = Caption(
-                    "start",
-                    f"One problem, {self._samples} samples",
-                    "Each row is one chain of reasoning about the same problem. All of them run at once, and "
-                    "none waits for another.",
-                )
             case ev.DraftFinished():
                 caption = Caption(
                     "draft",

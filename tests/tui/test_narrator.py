@@ -117,6 +117,7 @@ def test_a_vote_is_decided_once_no_answer_can_catch_up(
 ) -> None:
     story = Story()
     story.after(STARTED)
+    story.after(ADDED)
     caption = story.after(vote(ended, *counts))
     assert (caption is not None) == decided
 
@@ -237,7 +238,7 @@ async def test_a_replay_stands_still_for_its_captions(tmp_path: Path) -> None:
         await frame(pilot)
         assert player.playing
         await pilot.press("home")
-        clock.now += 0.1
+        clock.now += 1
         await frame(pilot)
         assert narrator.holding, "from the beginning it is told again"
     player.close()
