@@ -87,6 +87,16 @@ class Bus:
         """Seconds since the run began: its own time."""
         return self._clock() - self._began
 
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the newest event published."""
+        return self._next_seq - 1
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait for the slowest subscriber."""
+        return max((len(subscription) for subscription in self._subscriptions), default=0)
+
     def subscribe(self) -> Subscription:
         """A subscription that receives every event published from now on."""
         subscription = Subscription(self._subscriptions.remove)

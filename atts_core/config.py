@@ -52,6 +52,11 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     draft_concurrency: int | None = None
     target_concurrency: int | None = None
     strict: bool | None = None
+    gpu_metrics: str | tuple[str, ...] | None = None
+    """Pages about the GPUs of other machines, each as `draft=URL` or `target=URL`."""
+    metrics_port: int | None = None
+    """Where the run's own metrics are served; None: nowhere."""
+    metrics_host: str | None = None
     fps: int | None = None
     theme: str | None = None
     servers: ServersGiven | None = None
@@ -157,6 +162,7 @@ _CHECKS: dict[str, Callable[[float], str | None]] = {
     "seed": lambda v: None if 0 <= v < 2**63 else "must lie between 0 and 2⁶³ − 1",
     "draft_concurrency": _at_least(1, "it is how many requests may be under way at the draft server"),
     "target_concurrency": _at_least(1, "it is how many requests may be under way at the target server"),
+    "metrics_port": lambda v: None if 1 <= v <= 65_535 else "must lie between 1 and 65535",
     "fps": lambda v: None if 1 <= v <= 60 else "must lie between 1 and 60 frames a second",
 }
 

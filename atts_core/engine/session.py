@@ -6,7 +6,7 @@ URLs the same code talks to them. Nothing below this file knows the difference.
 
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ from atts_core.problems.load import ProblemSet
 from atts_core.runs.resume import RunProgress, refuse_differences, restore_decider
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
+from atts_core.telemetry.sources import Source
 from atts_core.telemetry.watch import watching
 
 EMBEDDED_CALIBRATION = Path(__file__).parent.parent / "embedded" / "calibration.npz"
@@ -116,12 +117,12 @@ class Session:
         monitor = self._monitor(decider.calibration, problems)
         return Engine(self.pair, self.settings, decider, bus, problems.problems, monitor)
 
-    def watching(self, bus: Bus) -> AbstractAsyncContextManager[None]:
-        """Publishes what servers and GPUs say of themselves while the block runs."""
+    def watching(self, bus: Bus, sources: Sequence[Source] = ()) -> AbstractAsyncContextManager[None]:
+        """Publishes what servers and GPUs, here and at `sources`, say of themselves while the block runs."""
         sides = (self.pair.draft, self.pair.target)
         pages = {(side.role, side.client.url): side.client.page for side in sides}
         roles = {pid: role for role, pid in self.processes.items()}
-        return watching(bus, pages, processes=lambda: roles)
+        return watching(bus, pages, processes=lambda: roles, sources=sources)
 
     def _monitor(self, calibration: Calibration | None, problems: ProblemSet) -> DriftMonitor | None:
         if calibration is None:

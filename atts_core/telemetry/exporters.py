@@ -7,18 +7,16 @@ Both give memory in MiB.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final, get_args
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 import httpx2
-import msgspec
 
-from atts_core.config import without_credentials
-from atts_core.errors import SettingsError
 from atts_core.events import GpusRead, Role
 from atts_core.telemetry.nvml import throttle_words
 from atts_core.telemetry.prometheus import Sample, samples
 from atts_core.telemetry.readings import GpuReading
+from atts_core.telemetry.sources import Source
 
 SECONDS: Final = 5.0
 """Between two readings. A dcgm-exporter itself looks only every 30 s unless told otherwise."""
@@ -29,54 +27,11 @@ LARGEST: Final = 8 << 20
 """Bytes of a page: eight GPUs with every counter are about 100 kB."""
 MOST_GPUS: Final = 256
 
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
 DCGM: Final = "dcgm-exporter"
 NVITOP: Final = "nvitop-exporter"
 _MIB: Final = 1 << 20
 
 Page = Callable[[str], Awaitable[str]]
-
-
-class Source(msgspec.Struct, frozen=True):
-    """A page, and whose servers the GPUs there hold."""
-
-    url: str
-    roles: tuple[Role, ...]
-
-    @property
-    def shown(self) -> str:
-        """The URL as it may be recorded and shown."""
-        return without_credentials(self.url) or ""
-
-
-def sources(given: Iterable[str], said: str = "--gpu-metrics") -> tuple[Source, ...]:
-    """What `draft=URL` and `target=URL` name; one page that is named for both is one source.
-
-    Raises:
-        SettingsError: something is not of this form.
-    """
-    roles: dict[str, tuple[Role, ...]] = {}
-    for entry in given:
-        named, equals, url = entry.strip().partition("=")
-        role = next((role for role in ROLES if role == named), None)
-        wrong = f"{said} {without_credentials(entry) or ''}"
-        if not equals or role is None:
-            raise SettingsError(
-                f"{wrong}: say whose GPUs these are, as in draft=http://gpu1:9400/metrics (or target=…)."
-            )
-        try:
-            parsed = httpx2.URL(url)
-            good = parsed.scheme in ("http", "https") and bool(parsed.host)
-        except (httpx2.InvalidURL, ValueError):
-            good = False
-        if not good:
-            raise SettingsError(f"{wrong}: that is not a URL; write it as in http://gpu1:9400/metrics")
-        if parsed.path in ("", "/"):
-            url = str(parsed.copy_with(path="/metrics"))
-        before = roles.get(url, ())
-        if role not in before:
-            roles[url] = (*before, role)
-    return tuple(Source(url, whose) for url, whose in roles.items())
 
 
 def read_page(text: str, roles: Sequence[Role] = ()) -> tuple[str, tuple[GpuReading, ...]]:

@@ -95,6 +95,14 @@ def run_options(parser: argparse.ArgumentParser, *, samples: int = 16, mode: str
     machine.add_argument(
         "--target-concurrency", type=int, metavar="N", help="requests under way at the target"
     )
+    monitoring = metrics_options(parser)
+    monitoring.add_argument(
+        "--gpu-metrics",
+        action="append",
+        metavar="ROLE=URL",
+        help="GPUs of another machine: a dcgm-exporter's or nvitop-exporter's page, such as "
+        "draft=http://gpu1:9400/metrics (repeatable)",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--headless", action="store_true", help="no screen: progress on stderr, result on stdout"
@@ -105,6 +113,21 @@ def run_options(parser: argparse.ArgumentParser, *, samples: int = 16, mode: str
     )
     output.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
     screen_options(output)
+
+
+def metrics_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
+    """The run's own metrics; returns its group."""
+    monitoring = parser.add_argument_group("monitoring")
+    monitoring.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="N",
+        help="serve the run's metrics for Prometheus at /metrics there",
+    )
+    monitoring.add_argument(
+        "--metrics-host", metavar="ADDRESS", help="address to serve them on (default: 127.0.0.1)"
+    )
+    return monitoring
 
 
 def screen_options(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from atts_tui.arguments.common import command, screen_options, threshold_options
+from atts_tui.arguments.common import command, metrics_options, screen_options, threshold_options
 
 if TYPE_CHECKING:
     from atts_tui.arguments.common import Commands
@@ -29,6 +29,7 @@ def add_watch_and_replay(commands: "Commands") -> None:
     watch.add_argument(
         "--stop", action="store_true", help="ask its engine to end the run; what is finished is kept"
     )
+    metrics_options(watch)
     replay = command(
         commands,
         "replay",

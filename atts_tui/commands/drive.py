@@ -1,6 +1,7 @@
 """One run from its servers to its last event, written to its file on the way. No front end in here."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,10 +15,13 @@ from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
 from atts_core.problems.builtin.readable import readable
 from atts_core.problems.load import TYPED
-from atts_core.runs.file import About
+from atts_core.runs.file import About, RunFile
 from atts_core.runs.folder import make_folder, new_run, run_path
 from atts_core.runs.recorder import Recorder, breathe
 from atts_core.runs.writer import RunWriter
+from atts_core.telemetry.counters import RunCounters
+from atts_core.telemetry.run_metrics import HOST, RunMetrics, listen, serving
+from atts_core.telemetry.sources import given_sources
 from atts_tui.commands.control import Control
 from atts_tui.commands.kept import KEPT_CALIBRATION, calibration_bytes, kept_calibration
 from atts_tui.commands.plan import Plan, readable_problem
@@ -37,8 +41,12 @@ async def drive(
     Raises:
         AttsError: it could not begin, or its file could not be written in the end.
     """
+    sources = given_sources(plan.layers.given(), plan.layers.origin("gpu_metrics"))
     try:
-        async with open_session(plan.layers, os.environ, say=say, pace=plan.pace) as session:
+        async with (
+            _metrics(plan, bus) as metrics,
+            open_session(plan.layers, os.environ, say=say, pace=plan.pace) as session,
+        ):
             path, writer = _open_file(plan)
             recorder = Recorder(
                 bus,
@@ -47,6 +55,8 @@ async def drive(
                 on_trouble=control.trouble,
                 on_cleared=control.cleared,
             )
+            if metrics is not None:
+                metrics.gauges["recorder_lag_events"] = lambda: max(bus.last_seq - recorder.written, 0)
             scores = Scores()
             try:
                 async with recorder:
@@ -55,7 +65,7 @@ async def drive(
                     if session.calibration is not None and plan.progress is None:
                         recorder.keep(KEPT_CALIBRATION, calibration_bytes(session.calibration))
                     control.attach(engine)
-                    async with session.watching(bus), _keeping(scores, plan, bus):
+                    async with session.watching(bus, sources), _keeping(scores, plan, bus):
                         end = await engine.run()
             finally:
                 _remove_if_empty(plan, path, writer)
@@ -64,6 +74,25 @@ async def drive(
             return plan.finish(session, scores)
     finally:
         bus.close()
+
+
+@asynccontextmanager
+async def _metrics(plan: Plan, bus: Bus) -> AsyncIterator[RunMetrics | None]:
+    """The run's own metrics, where they were asked for; from before anything starts to the end."""
+    given = plan.layers.given()
+    if given.metrics_port is None:
+        yield None
+        return
+    listener = listen(given.metrics_host or HOST, given.metrics_port, plan.layers.origin("metrics_port"))
+    counters = None
+    if plan.path is not None:
+        with contextlib.closing(RunFile.open(plan.path)) as file:
+            counters = RunCounters.of(file.state(file.last()))
+    with bus.subscribe() as subscription:
+        metrics = RunMetrics(subscription, counters)
+        metrics.gauges["bus_queue_events"] = lambda: bus.backlog
+        async with serving(metrics, listener):
+            yield metrics
 
 
 async def _engine(plan: Plan, session: Session, bus: Bus, path: Path) -> Engine:

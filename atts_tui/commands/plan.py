@@ -23,6 +23,7 @@ from atts_core.problems.problem import Problem
 from atts_core.runs.file import RunFile
 from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.resume import RunProgress, read_progress
+from atts_core.telemetry.sources import given_sources
 
 if TYPE_CHECKING:
     from atts_core.conformal import Calibration
@@ -239,6 +240,7 @@ def _layers(arguments: argparse.Namespace, run: config.Settings | None = None) -
     layers = config.load(said_settings(arguments), run=run)
     # The pair is known only once its servers answer; a setting that is wrong for any pair is refused before.
     layers.resolve(config.EMBEDDED if layers.given().draft is None else config.SERVERS)
+    given_sources(layers.given(), layers.origin("gpu_metrics"))
     return layers
 
 

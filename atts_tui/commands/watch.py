@@ -2,7 +2,10 @@
 
 import argparse
 import asyncio
+import contextlib
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +17,7 @@ from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.player import SPEEDS, Player
 from atts_core.runs.presence import Life
 from atts_core.runs.reader import RunReader
+from atts_core.telemetry.counters import RunCounters
 from atts_tui.commands.runs import STATUS_OF_END, has_screen
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
@@ -64,8 +68,10 @@ def watch(arguments: argparse.Namespace) -> int:
         if arguments.once or arguments.json:
             return _once(reader, path, arguments)
         if has_screen() and not arguments.headless:
-            return _on_screen(reader, arguments, screen)
-        return asyncio.run(_headless(reader))
+            show = partial(_on_screen, reader, arguments, screen)
+        else:
+            show = partial(_headless, reader)
+        return asyncio.run(_with_metrics(arguments, path, show))
     finally:
         reader.close()
 
@@ -124,6 +130,21 @@ def _once(reader: RunReader, path: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+async def _with_metrics(arguments: argparse.Namespace, path: Path, show: Callable[[], Awaitable[int]]) -> int:
+    """Serve the run's metrics meanwhile, where this command line asks for it (`atts.toml` speaks of runs)."""
+    asked = config.Given(metrics_port=arguments.metrics_port, metrics_host=arguments.metrics_host)
+    given = config.Layers().add(asked, config.said).given()
+    if given.metrics_port is None:
+        return await show()
+    from atts_core.telemetry.run_metrics import HOST, RunMetrics, listen, serving  # noqa: PLC0415
+
+    listener = listen(given.metrics_host or HOST, given.metrics_port, "--metrics-port")
+    with contextlib.closing(RunReader.open(path)) as reader:  # of its own: a frozen screen holds events back
+        metrics = RunMetrics(reader, RunCounters.of(reader.state))
+        async with serving(metrics, listener):
+            return await show()
+
+
 async def _headless(reader: RunReader) -> int:
     state = reader.state
     progress = PlainProgress(state)
@@ -135,7 +156,7 @@ async def _headless(reader: RunReader) -> int:
     return _status(state.finished.end if state.finished else None, reader.engine)
 
 
-def _on_screen(reader: RunReader, arguments: argparse.Namespace, screen: config.Given) -> int:
+async def _on_screen(reader: RunReader, arguments: argparse.Namespace, screen: config.Given) -> int:
     from atts_tui.app import AttsApp  # noqa: PLC0415
 
     app = AttsApp(
@@ -149,7 +170,7 @@ def _on_screen(reader: RunReader, arguments: argparse.Namespace, screen: config.
         title="watch",
         ascii_only=arguments.ascii,
     )
-    app.run()
+    await app.run_async()
     finished = app.state.finished
     if finished is None:
         sys.stdout.write(

@@ -73,6 +73,8 @@ def assert_one_sentence(status: int, out: str, err: str, words: str) -> None:
         (("solve",), "The problem is missing"),
         (("solve", PROBLEM, "--file", "x"), "given twice"),
         (("solve", "--file", "nowhere.txt"), "nowhere.txt cannot be read"),
+        (("demo", "--metrics-port", "0"), "--metrics-port 0: metrics port must lie between 1 and 65535"),
+        (("demo", "--gpu-metrics", "gpu1:9400"), "--gpu-metrics gpu1:9400: say whose GPUs these are"),
         (("solve", PROBLEM, "--samples", "0"), "--samples 0: samples must be at least 1"),
         (
             ("solve", PROBLEM, "--alpha", "2", "--headless"),

@@ -14,17 +14,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, Info, generate_latest
 
 from atts_core.errors import SettingsError
-from atts_core.telemetry.exporters import (
-    DCGM,
-    NVITOP,
-    PageError,
-    Pages,
-    Source,
-    poll_gpus,
-    read_page,
-    sources,
-)
+from atts_core.telemetry.exporters import DCGM, NVITOP, PageError, Pages, poll_gpus, read_page
 from atts_core.telemetry.prometheus import samples
+from atts_core.telemetry.sources import Source, sources
 
 MIB = 1 << 20
 DCGM_PAGE = """\
