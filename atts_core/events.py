@@ -132,6 +132,10 @@ class ProblemAdded(Event, frozen=True, kw_only=True, tag=True):
     question: str
     gold: str | None = None
     family: str = ""
+    grading: Literal["exact", "math", "choice"] = "exact"
+    """How its answers are compared with the gold answer."""
+    repeats: str = ""
+    """The id of the problem that this one is a copy of."""
 
 
 class ProblemFinished(Event, frozen=True, kw_only=True, tag=True):
@@ -159,6 +163,9 @@ class SampleFinished(Event, frozen=True, kw_only=True, tag=True):
     end: SampleEnd
     answer: str | None = None
     correct: bool | None = None
+    graded: str = ""
+    """What reached `correct`: `spelling`, `math`, `choice`, or `fallback` where a calculation was not to be
+    had and the spelling decided."""
     message: str = ""
 
 

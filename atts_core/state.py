@@ -181,6 +181,7 @@ class RunState:
                 event.gold,
                 event.family,
                 [SampleState(k) for k in range(count)],
+                event.repeats,
                 touched=self.seq,
             )
         )
@@ -232,7 +233,7 @@ class RunState:
         sample = self._touch(event.problem, event.sample)
         sample.phase, sample.ended_at = "ended", self.now
         sample.end, sample.answer, sample.correct = event.end, event.answer, event.correct
-        sample.message = event.message
+        sample.graded, sample.message = event.graded, event.message
         if sample.turns and sample.turns[-1].spans and sample.turns[-1].spans[-1].end is None:
             sample.turns[-1].spans[-1].end = self.now
         self.samples_ended += 1

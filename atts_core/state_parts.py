@@ -80,6 +80,7 @@ class SampleState:
     end: ev.SampleEnd | None = None
     answer: str | None = None
     correct: bool | None = None
+    graded: str = ""
     message: str = ""
     started_at: float | None = None
     ended_at: float | None = None
@@ -158,6 +159,8 @@ class ProblemState:
     gold: str | None
     family: str
     samples: list[SampleState]
+    repeats: str = ""
+    """The id of the problem that this one is a copy of; empty for a problem of its own."""
     tally: tuple[tuple[str, int], ...] = ()
     voted: int = 0
     ended: int = 0

@@ -19,7 +19,7 @@ from atts_core.conformal.signal import Signal, measure_signal
 from atts_core.engine.votes import vote
 from atts_core.events import CalibrationCard, ScoreHistogram
 from atts_core.overview import Sums
-from atts_core.problems.grading import grade
+from atts_core.problems.grading import by_spelling
 from atts_core.state import Judged, ProblemState, RunState
 
 _ACCEPTED, _TAKEN, _UNVERIFIABLE = 0, 1, 2
@@ -172,7 +172,7 @@ class DecisionTally:
                 chains.append(at)
                 # A grade that the run recorded is the run's own; grading again may take long.
                 correct = chain.correct if known else None
-                wrong.append(not (grade(chain.answer, right) if correct is None else correct))
+                wrong.append(not (by_spelling(chain.answer, right) if correct is None else correct))
         if not chains:
             return None, judged_by
         own = np.array(chains)

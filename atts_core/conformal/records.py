@@ -42,6 +42,8 @@ class RecordedChain(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None
     question: str
     seconds: float | None
+    correct: bool | None = None
+    """As the run recorded it; the authors' files do not."""
 
 
 class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):

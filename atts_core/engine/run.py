@@ -1,6 +1,7 @@
 """The run: one pool of samples over all problems, without any barrier."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from atts_core import events as ev
@@ -11,8 +12,8 @@ from atts_core.conformal.drift import DriftMonitor
 from atts_core.engine.pair import Pair
 from atts_core.engine.pipeline import SamplePipeline
 from atts_core.engine.requests import Context, Gate
-from atts_core.engine.votes import Vote, vote
-from atts_core.problems.grading import grade
+from atts_core.engine.votes import vote
+from atts_core.problems.grading import UNKNOWN, Grader
 from atts_core.problems.problem import Problem
 from atts_core.runs.resume import RunProgress
 
@@ -52,6 +53,8 @@ class Engine:
         self._restored: dict[tuple[int, int], SamplePipeline] = {}
         self._group: asyncio.TaskGroup | None = None
         self._message = ""
+        self._grader = Grader(lambda message: self._publish(ev.Warned(message=message)))
+        self._ending: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def restore(self, progress: RunProgress) -> None:
         """Go on where another engine stopped: call it before `run`, with a decider that was restored as well.
@@ -113,6 +116,8 @@ class Engine:
                     question=problem.question,
                     gold=problem.gold,
                     family=problem.family,
+                    grading=problem.grading,
+                    repeats=problem.repeats,
                 )
             )
         every = ((i, k) for i in range(len(self._problems)) for k in range(settings.samples))
@@ -132,6 +137,7 @@ class Engine:
             raise error from None
         finally:
             self._group = None
+            self._grader.close()
         end = self._end()
         self._publish(ev.RunFinished(end=end, message=self._message if end != "done" else ""))
         return end
@@ -146,55 +152,69 @@ class Engine:
             self._started.add((problem, sample))
             self._publish(ev.SampleStarted(problem=problem, sample=sample))
         end, answer, message = await pipeline.run()
-        if end == "failed":
-            self._failed[problem, sample] = pipeline
-            self._started.discard((problem, sample))
-            self._message = message
-        self._sample_ended(problem, sample, end, answer, message)
+        assert self._group is not None  # noqa: S101  # samples run in it
+        # Grading may have to calculate: the next sample does not wait for it.
+        self._group.create_task(self._sample_ended(pipeline, problem, sample, end, answer, message))
 
     def _pipeline(self, problem: int, sample: int) -> SamplePipeline:
         spec = self._problems[problem]
         return SamplePipeline(self._context, self._decider, problem, spec.id, spec.question, sample)
 
-    def _sample_ended(
-        self, index: int, sample: int, end: ev.SampleEnd, answer: str | None, message: str
+    async def _sample_ended(
+        self,
+        pipeline: SamplePipeline,
+        index: int,
+        sample: int,
+        end: ev.SampleEnd,
+        answer: str | None,
+        message: str,
     ) -> None:
-        """One sample's end, the vote it changes and the end of its problem, published together."""
+        """One sample's end, the vote it changes and the end of its problem, published together.
+
+        Ends of one problem are told in the order in which they came, however long grading takes.
+        """
         problem = self._problems[index]
-        self._publish(
-            ev.SampleFinished(
-                problem=index,
-                sample=sample,
-                end=end,
-                answer=answer,
-                correct=None if end in ("failed", "stopped") else grade(answer, problem.gold),
-                message=message,
+        async with self._ending[index]:
+            graded = UNKNOWN
+            if end not in ("failed", "stopped"):
+                graded = await self._grader.grade(answer, problem.gold, problem.grading)
+            answers, ended = [*self._answers[index]], self._ended[index] | {sample}
+            answers[sample] = answer
+            outcome = vote(answers)
+            whole = len(ended) == self._context.settings.samples
+            won = (
+                await self._grader.grade(outcome.winner, problem.gold, problem.grading) if whole else UNKNOWN
             )
-        )
-        self._answers[index][sample] = answer
-        self._ended[index].add(sample)
-        outcome = self._vote(index)
-        if len(self._ended[index]) == self._context.settings.samples:
+            if end == "failed":
+                self._failed[index, sample] = pipeline
+                self._started.discard((index, sample))
+                self._message = message
+            self._answers[index], self._ended[index] = answers, ended
             self._publish(
-                ev.ProblemFinished(
+                ev.SampleFinished(
                     problem=index,
-                    answer=outcome.winner,
-                    tied=outcome.tied,
-                    correct=grade(outcome.winner, problem.gold),
+                    sample=sample,
+                    end=end,
+                    answer=answer,
+                    correct=graded.correct,
+                    graded=graded.how,
+                    message=message,
                 )
             )
-
-    def _vote(self, index: int) -> Vote:
-        outcome = vote(self._answers[index])
-        self._publish(
-            ev.VoteChanged(
-                problem=index,
-                tally=outcome.tally,
-                voted=sum(count for _, count in outcome.tally),
-                ended=len(self._ended[index]),
+            self._publish(
+                ev.VoteChanged(
+                    problem=index,
+                    tally=outcome.tally,
+                    voted=sum(count for _, count in outcome.tally),
+                    ended=len(ended),
+                )
             )
-        )
-        return outcome
+            if whole:
+                self._publish(
+                    ev.ProblemFinished(
+                        problem=index, answer=outcome.winner, tied=outcome.tied, correct=won.correct
+                    )
+                )
 
     def _tell_monitor(self, progress: RunProgress) -> None:
         monitor = self._context.monitor

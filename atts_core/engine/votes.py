@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from atts_core.engine.answers import normalise
+from atts_core.engine.spelling import normalise
 
 
 class Vote(NamedTuple):

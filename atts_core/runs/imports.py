@@ -17,7 +17,8 @@ from atts_core import events as ev
 from atts_core.conformal import records as authors
 from atts_core.engine.votes import vote
 from atts_core.errors import RunError, SettingsError
-from atts_core.problems.grading import grade
+from atts_core.problems.grading import UNKNOWN, Graded, Grader
+from atts_core.problems.problem import Grading
 from atts_core.runs.chains import chain_events, clean, duration, read_chain
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.folder import make_folder, run_path
@@ -203,7 +204,13 @@ class _AuthorsRun:
         self._settings: dict[str, Any] = folder.groupdict() if folder else {}
         self.dataset = names[0] or self._settings.get("dataset", "")
         self._models = names[1:]
+        self.grading: Grading = "choice" if self.dataset.startswith("gpqa") else "math"
         self.started_at = source.stat().st_mtime
+        with contextlib.closing(Grader()) as grader:
+            self._graded: dict[tuple[int, str | None], Graded] = {}
+            for record in found:
+                number, answer = record["problem_index"] // samples, _answer(record)
+                self._graded[number, answer] = grader.grade_now(answer, gold.get(str(number)), self.grading)
 
     @property
     def note(self) -> str:
@@ -228,7 +235,11 @@ class _AuthorsRun:
             yield (
                 0.0,
                 ev.ProblemAdded(
-                    problem=problem, id=str(number), question=question, gold=self._gold.get(str(number))
+                    problem=problem,
+                    id=str(number),
+                    question=question,
+                    gold=self._gold.get(str(number)),
+                    grading=self.grading,
                 ),
             )
         began = 0.0
@@ -261,7 +272,7 @@ class _AuthorsRun:
             timed += self._sample(problem, place, began)
         timed.sort(key=lambda item: item[0])  # stable: each sample's own events keep their order
         answers: list[str | None] = [None] * self._samples
-        ended, gold = 0, self._gold.get(str(list(self._questions)[problem]))
+        ended, number = 0, list(self._questions)[problem]
         for at, events in timed:
             for event in events:
                 yield at, event
@@ -279,7 +290,7 @@ class _AuthorsRun:
                             problem=problem,
                             answer=outcome.winner,
                             tied=outcome.tied,
-                            correct=grade(outcome.winner, gold),
+                            correct=self._grade(number, outcome.winner).correct,
                         ),
                     )
 
@@ -307,10 +318,16 @@ class _AuthorsRun:
                 **at,
                 end="answered" if answer is not None else end,
                 answer=answer,
-                correct=grade(answer, self._gold.get(str(number))),
+                correct=self._grade(number, answer).correct,
+                graded=self._grade(number, answer).how,
             )
         )
         yield began + seconds, events
+
+    def _grade(self, number: int, answer: str | None) -> Graded:
+        """The verdict on an answer of a question; without any, as on none at all."""
+        none = UNKNOWN if str(number) not in self._gold else Graded(correct=False, how="spelling")
+        return self._graded.get((number, answer), none)
 
     def _run_started(self, run: str) -> ev.RunStarted:
         judged = any(step.verdict for chain in self._chains for step in chain.steps)

@@ -52,6 +52,7 @@ def recorded_run(stamps: Iterable[ev.Stamped]) -> tuple[RecordedRun, dict[str, s
                         answer=ended.answer,
                         question=problems[ended.problem].question,
                         seconds=None if began is None else stamped.at - began,
+                        correct=ended.correct,
                     )
                 )
             case _:
@@ -60,6 +61,12 @@ def recorded_run(stamps: Iterable[ev.Stamped]) -> tuple[RecordedRun, dict[str, s
         raise SettingsError("These events do not begin with a run; there is nothing to audit.")
     gold = {added.id: added.gold for added in problems.values() if added.gold is not None}
     return RecordedRun(steps=steps, chains=chains, samples=samples), gold
+
+
+def without_grades(run: RecordedRun) -> RecordedRun:
+    """The same run with nothing said of what is right, so that it can be graded by other answers."""
+    chains = [msgspec.structs.replace(chain, correct=None) for chain in run.chains]
+    return msgspec.structs.replace(run, chains=chains)
 
 
 def load_events(path: Path) -> list[ev.Stamped]:

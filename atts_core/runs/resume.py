@@ -298,7 +298,14 @@ class _Reading:
         self.finished = event
 
     def _problem_added(self, event: ev.ProblemAdded) -> None:
-        problem = Problem(id=event.id, question=event.question, gold=event.gold, family=event.family)
+        problem = Problem(
+            id=event.id,
+            question=event.question,
+            gold=event.gold,
+            family=event.family,
+            grading=event.grading,
+            repeats=event.repeats,
+        )
         count = self.run.samples if self.run else 0
         self.problems.append(_Problem(problem, [_Sample() for _ in range(count)]))
 

@@ -4,6 +4,7 @@ import argparse
 import random
 import sys
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from atts_core.conformal.records import RecordedRun, load_authors_run
 from atts_core.conformal.signal import Signal
 from atts_core.engine.votes import vote
 from atts_core.errors import SettingsError
-from atts_core.problems.grading import grade
+from atts_core.problems.grading import Grader, by_spelling
 from atts_core.runs.folder import SUFFIX, find_run, runs_folder
 from atts_core.runs.recorded_run import (
     begins_with_an_event,
@@ -25,6 +26,7 @@ from atts_core.runs.recorded_run import (
     events_of_run,
     load_events,
     recorded_run,
+    without_grades,
 )
 from atts_tui.commands.gold import read_gold
 from atts_tui.commands.kept import kept_calibration
@@ -37,6 +39,7 @@ def run_audit(arguments: argparse.Namespace) -> int:
     run, gold, own, kept = _load(arguments.run, arguments.samples)
     if arguments.gold is not None:
         gold = read_gold(Path(arguments.gold))
+        run = without_grades(run)
     correct, judged_by = _correct(run, gold)
     calibration = kept if arguments.folds is None else None
     if arguments.calibration is not None:
@@ -97,14 +100,18 @@ def _correct(run: RecordedRun, gold: dict[str, str]) -> tuple[Correct, str]:
         if not {chain.problem for chain in run.chains} & gold.keys():
             raise SettingsError("The gold file knows none of the problems of this run: are they named alike?")
         known = [chain for chain in run.chains if chain.problem in gold]
-        right = {(c.problem, c.sample): bool(grade(c.answer, gold[c.problem])) for c in known}
+        with closing(Grader(lambda message: sys.stderr.write(f"atts: {message}\n"))) as grader:
+            right = {}
+            for c in known:
+                graded = grader.grade_now(c.answer, gold[c.problem], "math") if c.correct is None else None
+                right[c.problem, c.sample] = bool(graded.correct if graded else c.correct)
         return right, "gold answers"
     answers: dict[str, list[str | None]] = defaultdict(list)
     for chain in run.chains:
         answers[chain.problem].append(chain.answer)
     winners = {problem: vote(given).winner for problem, given in answers.items()}
     voted = {
-        (c.problem, c.sample): bool(grade(c.answer, winners[c.problem]))
+        (c.problem, c.sample): bool(by_spelling(c.answer, winners[c.problem]))
         for c in run.chains
         if winners[c.problem] is not None
     }

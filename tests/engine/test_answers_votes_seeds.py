@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atts_core.engine.answers import MAX_ANSWER, find_answer, normalise
+from atts_core.engine.answers import MAX_ANSWER, find_answer
 from atts_core.engine.seeds import request_seed
+from atts_core.engine.spelling import normalise
 from atts_core.engine.votes import vote
 
 
@@ -27,6 +28,13 @@ from atts_core.engine.votes import vote
         ("the answer: 4", None),
         ("ANSWER:", None),
         (r"ANSWER: 3 and \boxed{4}", "4"),
+        ("**Answer:** 12", "12"),
+        (r"x = \boxed{-2} or $x = \boxed{1}$", "-2, 1"),
+        (r"$\boxed{3}$, $\boxed{5}$, and $\boxed{7}$", "3, 5, 7"),
+        (r"\boxed{\frac12}, \boxed{0.5}", r"\frac12"),
+        (r"\boxed{3} so then \boxed{4}", "4"),
+        ("\\boxed{3}\n\n\\boxed{4}", "4"),
+        (r"\boxed{x = \boxed{0}}", "0"),
         ("", None),
         (r"\boxed{" + "9" * (MAX_ANSWER + 1) + "}", None),
     ],
@@ -57,13 +65,42 @@ def test_no_text_breaks_it_and_a_longer_text_keeps_its_answer(text: str) -> None
         (r"$12$.", "12"),
         ("-0", "0"),
         (r"\text{B}", "{B}"),
+        ("(B)", r"\textbf{B}."),
+        ("0.50", r"\frac{1}{2}"),
+        (r"\frac59", "5/9"),
+        ("12 cm", r"12\text{ inches}"),
+        ("5 square units", "5"),
+        (r"50\%", "50"),
+        (r"90^\circ", "90"),
+        (r"\$1,234.50", "1234.5"),
+        (r"10,\!000", "10000"),
+        ("x = 5", "5"),
+        ("1, -2", "x=-2, x=1"),
+        (r"\{1, 2\}", "2,1"),
+        ("2516_{8}", "2516_8"),
+        (r"\(7\)", "7"),
     ],
 )
 def test_typography_does_not_divide_votes(one: str, other: str) -> None:
     assert normalise(one) == normalise(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("1,2", "12"), ("1", "-1"), ("0.5", "5"), ("x", "X")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1,2", "12"),
+        ("1", "-1"),
+        ("0.5", "5"),
+        ("x", "X"),
+        ("(1,2)", "(2,1)"),
+        ("100, 200", "100,200"),
+        (r"50\%", "0.5"),
+        (r"5 \text{ or } 7", "5"),
+        (r"3 \text{ million}", "3"),
+        ("2m", "2"),
+        ("1/3", "0.333"),
+    ],
+)
 def test_different_answers_stay_different(one: str, other: str) -> None:
     assert normalise(one) != normalise(other)
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atts_core.problems.grading import grade
 from atts_core.problems.metrics import accuracy, pass_at
 
 
@@ -33,11 +32,3 @@ def test_accuracy_over_problems() -> None:
 def test_nothing_known_is_nothing_and_not_zero() -> None:
     result = accuracy([], [])
     assert (result.problems, result.sample.value, result.pass_at_k) == (0, None, ())
-
-
-@pytest.mark.parametrize(
-    ("answer", "gold", "right"),
-    [("7", "07", True), (None, "7", False), ("7", None, None), ("8", "7", False), (r"\frac12", "0.5", False)],
-)
-def test_grade(answer: str | None, gold: str | None, right: bool | None) -> None:
-    assert grade(answer, gold) is right
