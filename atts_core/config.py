@@ -6,6 +6,7 @@ of models at hand (the embedded pair writes short steps and rewrites, servers wr
 and gives the complete, checked `Settings`.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -18,17 +19,21 @@ import platformdirs
 from atts_core.conformal.settings import DEFAULT_GAMMA, Adaptation, ConformalSettings, Mode, Rule
 from atts_core.errors import SettingsError
 from atts_core.servers.settings import ServersGiven
+from atts_core.serving.timeouts import Timeouts
 
 T = TypeVar("T")
 
 TakeOver = Literal["continue", "rewrite"]
 
+DEFAULT_TIMEOUTS = Timeouts()
+
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One layer of settings. A field's name is its key in `atts.toml`, and with `ATTS_` its variable."""
 
-    draft: str | None = None
-    target: str | None = None
+    draft: str | tuple[str, ...] | None = None
+    """URLs of the draft's servers: a list, or one text with commas between them."""
+    target: str | tuple[str, ...] | None = None
     draft_tokenizer: str | None = None
     target_tokenizer: str | None = None
     samples: int | None = None
@@ -51,6 +56,11 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seed: int | None = None
     draft_concurrency: int | None = None
     target_concurrency: int | None = None
+    timeout_connect: float | None = None
+    timeout_first_token: float | None = None
+    timeout_between_tokens: float | None = None
+    timeout_total: float | None = None
+    patience: float | None = None
     strict: bool | None = None
     gpu_metrics: str | tuple[str, ...] | None = None
     """Pages about the GPUs of other machines, each as `draft=URL` or `target=URL`."""
@@ -67,11 +77,15 @@ OTHER_VARIABLES = {
     "ATTS_CONFIG",
     "ATTS_HOME",
     "ATTS_API_KEY",
+    "ATTS_DRAFT_API_KEY",
+    "ATTS_TARGET_API_KEY",
     "ATTS_DETACHED",
     "ATTS_REAL_SGLANG_DRAFT",
     "ATTS_REAL_SGLANG_TARGET",
 }
 """Variables of ours that are no settings; any other `ATTS_…` is a slip and refused."""
+
+_ROLES: tuple[Literal["draft", "target"], ...] = ("draft", "target")
 
 POLICIES = ("alpha", "takeover_rate", "budget")
 """Three ways to say one thing: a layer gives at most one, and the nearest layer that gives one wins."""
@@ -80,9 +94,9 @@ POLICIES = ("alpha", "takeover_rate", "budget")
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Complete, checked settings of one run."""
 
-    draft: str | None = None
-    """URL of the draft's server, without credentials; None: the embedded pair's own."""
-    target: str | None = None
+    draft: tuple[str, ...] = ()
+    """URLs of the draft's servers, without credentials; empty: the embedded pair's own."""
+    target: tuple[str, ...] = ()
     samples: int
     turns: int
     draft_tokens: int
@@ -97,12 +111,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     takeover: TakeOver
     seed: int
     draft_concurrency: int
+    """Requests under way at each of the draft's servers."""
     target_concurrency: int
+    timeout_connect: float = DEFAULT_TIMEOUTS.connect
+    timeout_first_token: float = DEFAULT_TIMEOUTS.first_token
+    timeout_between_tokens: float = DEFAULT_TIMEOUTS.between_tokens
+    timeout_total: float = DEFAULT_TIMEOUTS.total
+    patience: float = 600.0
+    """Seconds that samples wait for a model none of whose servers answers, before they fail."""
     strict: bool
     stop: tuple[str, ...]
     """Strings that end a step besides its token limit."""
     instruct: bool
     """Whether the problem is wrapped in our instruction."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long a request may wait for what."""
+        return Timeouts(
+            connect=self.timeout_connect,
+            first_token=self.timeout_first_token,
+            between_tokens=self.timeout_between_tokens,
+            total=self.timeout_total,
+        )
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +146,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     draft_concurrency: int
     target_concurrency: int
+    patience: float
     stop: tuple[str, ...]
     instruct: bool
 
@@ -127,6 +159,7 @@ SERVERS = Profile(
     mode="online",
     draft_concurrency=64,
     target_concurrency=64,
+    patience=600.0,
     stop=(),
     instruct=True,
 )
@@ -138,6 +171,7 @@ EMBEDDED = Profile(
     mode="marginal",  # online sets depend on who ends first; a newcomer's first run should repeat exactly
     draft_concurrency=16,
     target_concurrency=16,
+    patience=15.0,  # nobody starts a dead one of these again
     stop=("\n\n",),
     instruct=False,
 )
@@ -152,6 +186,10 @@ def _at_least(low: int, why: str) -> Callable[[float], str | None]:
     return lambda value: None if value >= low else f"must be at least {low}: {why}"
 
 
+def _seconds(value: float) -> str | None:
+    return None if 0 < value < math.inf else "must be a number of seconds above 0"
+
+
 _CHECKS: dict[str, Callable[[float], str | None]] = {
     "samples": _at_least(1, "it is the number of chains for each problem"),
     "turns": _at_least(1, "it is the number of draft → verify → take-over rounds of a chain"),
@@ -160,9 +198,14 @@ _CHECKS: dict[str, Callable[[float], str | None]] = {
     "temperature": lambda v: None if 0 <= v <= 10 else "must lie between 0 (greedy) and 10",
     "top_p": lambda v: None if 0 < v <= 1 else "must lie above 0 and at most at 1",
     "seed": lambda v: None if 0 <= v < 2**63 else "must lie between 0 and 2⁶³ − 1",
-    "draft_concurrency": _at_least(1, "it is how many requests may be under way at the draft server"),
-    "target_concurrency": _at_least(1, "it is how many requests may be under way at the target server"),
+    "draft_concurrency": _at_least(1, "it is how many requests may be under way at each draft server"),
+    "target_concurrency": _at_least(1, "it is how many requests may be under way at each target server"),
     "metrics_port": lambda v: None if 1 <= v <= 65_535 else "must lie between 1 and 65535",
+    "timeout_connect": _seconds,
+    "timeout_first_token": _seconds,
+    "timeout_between_tokens": _seconds,
+    "timeout_total": _seconds,
+    "patience": lambda v: None if 0 <= v < math.inf else "must be a number of seconds, 0 or more",
     "fps": lambda v: None if 1 <= v <= 60 else "must lie between 1 and 60 frames a second",
 }
 
@@ -188,6 +231,9 @@ class Layers:
             problem = check(value) if check else None
             if problem:
                 raise SettingsError(f"{origin(name)} {value}: {_words(name)} {problem}.")
+        for name in _ROLES:
+            if name in values:
+                values[name] = _addresses(values[name], origin(name))
         policies = [name for name in POLICIES if name in values]
         if len(policies) > 1:
             names = " and ".join(origin(name) for name in policies)
@@ -204,6 +250,12 @@ class Layers:
         """All layers merged."""
         return Given(**self._values)  # type: ignore[arg-type]  # each value came out of a Given
 
+    def urls(self, role: Literal["draft", "target"]) -> tuple[str, ...]:
+        """The addresses of a model's servers, as they were said; empty where nobody said any."""
+        said_urls = self._values.get(role, ())
+        assert isinstance(said_urls, tuple)  # noqa: S101  # `add` keeps them so
+        return said_urls
+
     def origin(self, field: str) -> str:
         """Where the value of a field was said; the option's name where it is a default."""
         return self._origins.get(field, said(field))
@@ -218,8 +270,8 @@ class Layers:
         samples = _or(given.samples, 16)
         conformal = self._conformal(given, samples, profile)
         return Settings(
-            draft=without_credentials(given.draft),
-            target=without_credentials(given.target),
+            draft=tuple(map(without_credentials, self.urls("draft"))),
+            target=tuple(map(without_credentials, self.urls("target"))),
             samples=samples,
             turns=_or(given.turns, 15),
             draft_tokens=_or(given.draft_tokens, profile.draft_tokens),
@@ -232,6 +284,11 @@ class Layers:
             seed=_or(given.seed, 0),
             draft_concurrency=_or(given.draft_concurrency, profile.draft_concurrency),
             target_concurrency=_or(given.target_concurrency, profile.target_concurrency),
+            timeout_connect=_or(given.timeout_connect, DEFAULT_TIMEOUTS.connect),
+            timeout_first_token=_or(given.timeout_first_token, DEFAULT_TIMEOUTS.first_token),
+            timeout_between_tokens=_or(given.timeout_between_tokens, DEFAULT_TIMEOUTS.between_tokens),
+            timeout_total=_or(given.timeout_total, DEFAULT_TIMEOUTS.total),
+            patience=_or(given.patience, profile.patience),
             strict=_or(given.strict, False),
             stop=profile.stop,
             instruct=profile.instruct,
@@ -282,9 +339,35 @@ def load(
     return layers
 
 
-def without_credentials(url: str | None) -> str | None:
+def recorded_settings(found: Mapping[str, object]) -> Settings:
+    """The settings that a run file holds. Those of older runs name one server of a model, or null.
+
+    Raises `msgspec.ValidationError` where this version does not understand them.
+    """
+    known = dict(found)
+    for role in _ROLES:
+        urls = known.get(role) or ()
+        known[role] = (urls,) if isinstance(urls, str) else urls
+    return msgspec.convert(known, Settings)
+
+
+def _addresses(value: object, origin: str) -> tuple[str, ...]:
+    """One text, or several, each perhaps with commas between addresses."""
+    texts = [value] if isinstance(value, str) else value
+    assert isinstance(texts, list | tuple)  # noqa: S101  # what a `Given` holds
+    urls = tuple(url.strip() for text in texts for url in text.split(","))
+    shown = [without_credentials(url).rstrip("/") for url in urls]
+    if not all(urls):
+        raise SettingsError(f"{origin} has an empty address: write it as in http://127.0.0.1:30000.")
+    twice = next((url for url in shown if shown.count(url) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"{origin} names {twice} twice: name each server once.")
+    return urls
+
+
+def without_credentials(url: str) -> str:
     """A URL as it may be recorded and shown."""
-    if url is None or "@" not in url:
+    if "@" not in url:
         return url
     scheme, slashes, rest = url.rpartition("://")
     host = rest.split("/", 1)
@@ -297,7 +380,8 @@ def _given_of(run: Settings) -> Given:
     conformal = {
         name: getattr(run.conformal, name) for name in run.conformal.__struct_fields__ if name in names
     }
-    return Given(**{**conformal, **values})
+    urls: dict[str, object] = {role: getattr(run, role) or None for role in _ROLES}
+    return Given(**{**conformal, **values, **urls})
 
 
 def _config_path(environment: Mapping[str, str]) -> Path | None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from atts_core import config
@@ -122,7 +123,54 @@ def test_a_wrong_threshold_is_named_with_its_place() -> None:
 def test_credentials_are_not_recorded() -> None:
     given = Given(draft="http://me:secret@gpu1:30000/x", target="https://gpu2")
     settings = load(given, {}).resolve(SERVERS)
-    assert (settings.draft, settings.target) == ("http://gpu1:30000/x", "https://gpu2")
+    assert (settings.draft, settings.target) == (("http://gpu1:30000/x",), ("https://gpu2",))
+
+
+def test_a_model_may_have_several_servers(tmp_path: Path) -> None:
+    several = ("http://a:1", "http://b:1", "http://c:1")
+    path = tmp_path / "atts.toml"
+    path.write_text('draft = ["http://a:1", "http://b:1,http://c:1"]\ntarget = "http://a:1, http://b:1"')
+    from_file = load(Given(), {"ATTS_CONFIG": str(path)})
+    assert (from_file.urls("draft"), from_file.urls("target")) == (several, several[:2])
+    assert load(Given(), {"ATTS_DRAFT": "http://a:1,http://b:1"}).urls("draft") == several[:2]
+    given = Given(draft=("http://me:secret@a:1", "http://b:1"), target="http://a:1,http://x:y@c:1")
+    settings = load(given, {"ATTS_DRAFT": "http://z:1"}).resolve(SERVERS)
+    assert (settings.draft, settings.target) == (several[:2], ("http://a:1", "http://c:1"))
+
+
+@pytest.mark.parametrize("urls", ["http://a:1,", "", ("http://a:1", " ")])
+def test_an_empty_address_is_refused(urls: str | tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError, match="--draft has an empty address"):
+        load(Given(draft=urls), {})
+
+
+def test_a_server_named_twice_is_refused() -> None:
+    with pytest.raises(SettingsError, match="--target names http://a:1 twice"):
+        load(Given(target=("http://a:1", "http://me:secret@a:1/")), {})
+
+
+def test_recorded_settings_of_older_runs_name_one_server_or_none() -> None:
+    settings = load(Given(draft="http://a:1", target="http://b:1"), {}).resolve(SERVERS)
+    recorded = msgspec.to_builtins(settings)
+    assert config.recorded_settings(recorded) == settings
+    for name in ("timeout_connect", "timeout_first_token", "timeout_between_tokens", "timeout_total"):
+        del recorded[name]  # there were none then
+    assert config.recorded_settings({**recorded, "draft": "http://a:1", "target": "http://b:1"}) == settings
+    embedded = config.recorded_settings({**recorded, "draft": None, "target": None})
+    assert (embedded.draft, embedded.target) == ((), ())
+    for foreign in (5, [5], {"a": 1}):
+        with pytest.raises(msgspec.ValidationError):
+            config.recorded_settings({**recorded, "draft": foreign})
+    again = load(Given(), {}, run=settings)
+    assert again.urls("draft") == ("http://a:1",)
+    assert load(Given(), {}, run=embedded).urls("draft") == ()
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_timeout_is_a_positive_number_of_seconds(wrong: float) -> None:
+    with pytest.raises(SettingsError, match="timeout first token must be a number of seconds"):
+        load(Given(timeout_first_token=wrong), {})
+    assert load(Given(timeout_first_token=3), {}).resolve(SERVERS).timeouts.first_token == 3
 
 
 def test_a_file_in_the_users_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from atts_core.engine.pair import Pair
 from atts_core.engine.prompts import PROMPT_VERSION
 from atts_core.engine.requests import Context, Gate, Requests
 from atts_core.engine.run import first_error
+from atts_core.engine.servers import Servers
 from atts_core.errors import RunError
 from atts_core.problems.load import ProblemSet
 from atts_core.problems.problem import Problem
@@ -94,7 +95,8 @@ async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemS
     """
     scores = Scores()
     total = len(problems.problems) * settings.samples
-    quiet = Context(pair, settings, Bus(), Gate())
+    servers = Servers(pair, bus.publish, settings.patience)
+    quiet = Context(pair, settings, Bus(), Gate(), servers)
     work = iter([(i, k) for k in range(settings.samples) for i in range(len(problems.problems))])
 
     async def worker() -> None:
@@ -104,11 +106,13 @@ async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemS
             requests = Requests(quiet, index, f"calibration of {problem.id}", sample)
             chain = Chain(pair, problem.question, instruct=settings.instruct)
             try:
-                async with requests.place(pair.draft, "draft", 0):
-                    step = await requests.write(pair.draft, chain.draft_ids, 0)
+                async with requests.place(pair.draft, "draft", 0) as held:
+                    step = await requests.write(held, chain.draft_ids, 0)
                 ids = chain.for_target(step)
-                async with requests.place(pair.target, "verify", 0):
-                    ppl, _ = await requests.score(pair.target, chain.target_ids, ids)
+                async with requests.place(pair.target, "verify", 0) as held:
+                    ppl, _ = await requests.score(held, chain.target_ids, ids)
+                for side in (pair.draft, pair.target):
+                    side.limiter.forget((index, sample))
             except ContextFull:
                 continue  # a problem that fills the context gives no score; its samples will say so
             scores.add(ppl, 0, index, sample)
@@ -126,9 +130,11 @@ async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemS
     done = [0]
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(total, settings.draft_concurrency + settings.target_concurrency)):
+            for _ in range(min(total, pair.draft.limiter.total + pair.target.limiter.total)):
                 group.create_task(worker())
     except BaseExceptionGroup as failed:
         raise first_error(failed) from None
+    finally:
+        await servers.close()
     card = identity(pair, settings, problems, first_turn_only=True)
     return scores.calibration(problems.problems, card, "first steps collected before the run")

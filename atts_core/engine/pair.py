@@ -1,5 +1,6 @@
-"""The two models of a run, each with its server, its tokenizer and its limit of requests."""
+"""The two models of a run, each with its servers, its tokenizer and its limit of requests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from atts_core.config import Profile
@@ -11,25 +12,47 @@ from atts_core.serving.tokenizers import Tokenizer
 
 
 @dataclass(slots=True)
+class Worker:
+    """One server of a model."""
+
+    client: SGLangClient
+    lost: bool = False
+    failures: int = 0
+    """Requests that failed there since the last that did not."""
+
+    @property
+    def url(self) -> str:
+        """Without credentials."""
+        return self.client.url
+
+
+@dataclass(slots=True)
 class Side:
     """One model."""
 
     role: Role
-    client: SGLangClient
+    workers: Sequence[Worker]
+    """Its servers, as many as the limiter has."""
     info: ServerInfo
+    """What holds of all of them."""
     tokenizer: Tokenizer
     limiter: Limiter
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Of its servers, without credentials."""
+        return tuple(worker.url for worker in self.workers)
 
     def card(self) -> ModelCard:
         """What a run records of this model."""
         return ModelCard(
             role=self.role,
             name=self.info.model,
-            url=self.client.url,
+            url=self.urls[0],
             release=self.info.release,
             context_length=self.info.context_length or 0,
             tokenizer=self.tokenizer.identity,
-            urls=(self.client.url,),
+            urls=self.urls,
         )
 
 

@@ -99,17 +99,17 @@ class SamplePipeline:
 
     async def _write_draft(self) -> Written:
         side, turn = self._context.pair.draft, self._turn
-        async with self._requests.place(side, "draft", turn):
+        async with self._requests.place(side, "draft", turn) as held:
             self._requests.publish(ev.DraftStarted(**self._at, turn=turn))
-            step = await self._requests.write(side, self._chain.draft_ids, turn)
+            step = await self._requests.write(held, self._chain.draft_ids, turn)
         self._wrote(ev.DraftFinished, step)
         return step
 
     async def _verify(self, step: Sequence[int]) -> ev.Verdict:
         side, turn = self._context.pair.target, self._turn
-        async with self._requests.place(side, "verify", turn):
+        async with self._requests.place(side, "verify", turn) as held:
             self._requests.publish(ev.VerificationStarted(**self._at, turn=turn, tokens=len(step)))
-            ppl, seconds = await self._requests.score(side, self._chain.target_ids, step)
+            ppl, seconds = await self._requests.score(held, self._chain.target_ids, step)
         decision = self._decider.decide(self._requests.problem_id, turn, ppl, self._uniform(turn))
         self._requests.publish(
             ev.VerdictReached(
@@ -136,11 +136,11 @@ class SamplePipeline:
 
     async def _take_over(self, prompt: Sequence[int]) -> Written:
         side, turn = self._context.pair.target, self._turn
-        async with self._requests.place(side, "target", turn):
+        async with self._requests.place(side, "target", turn) as held:
             self._requests.publish(
                 ev.TakeOverStarted(**self._at, turn=turn, variant=self._context.settings.takeover)
             )
-            step = await self._requests.write(side, prompt, turn)
+            step = await self._requests.write(held, prompt, turn)
         self._wrote(ev.TakeOverFinished, step)
         return step
 

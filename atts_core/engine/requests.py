@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from atts_core import events as ev
@@ -15,17 +15,24 @@ from atts_core.config import Settings
 from atts_core.conformal.drift import DriftMonitor
 from atts_core.conformal.pvalues import step_ppl
 from atts_core.engine.chain import REPLACEMENT, Written
+from atts_core.engine.limits import Place
 from atts_core.engine.pair import Pair, Side
 from atts_core.engine.seeds import request_seed
-from atts_core.serving.errors import ServerError, ServerUnreachable
+from atts_core.engine.servers import Servers
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.errors import ServerBusy, ServerError
 from atts_core.serving.requests import GenerateRequest, Sampling
 
 T = TypeVar("T")
 
 ATTEMPTS = 5
-"""Times a request is sent before its sample is given up."""
+"""Times a request is sent before its sample is given up; a busy server (503) is asked for longer."""
 FIRST_DELAY = 0.5
 """Seconds before the second attempt; doubles, with jitter, so that samples do not return at once."""
+SLOWEST = 15.0
+"""Seconds between two attempts, at most half as much again."""
+BUSY = 3
+"""Times a request is told that its server is busy before its sample moves to one that has places to spare."""
 VERIFY_FIRST, WRITE_NEXT = 0, 1
 """Priorities at the target: scoring is short and frees a sample, so it goes before writing."""
 
@@ -80,8 +87,27 @@ class Context:
     settings: Settings
     bus: Bus
     gate: Gate
+    servers: Servers
     monitor: DriftMonitor | None = None
-    lost: set[ev.Role] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Held:
+    """A place at one of a model's servers; which one may change when a request is repeated."""
+
+    side: Side
+    place: Place
+
+    @property
+    def number(self) -> int:
+        """Of the server among the side's workers."""
+        assert self.place.server is not None  # noqa: S101  # None only while the limiter moves it
+        return self.place.server
+
+    @property
+    def client(self) -> SGLangClient:
+        """Of that server."""
+        return self.side.workers[self.number].client
 
 
 class Requests:
@@ -93,14 +119,14 @@ class Requests:
         self.problem_id = problem_id
         self.sample = sample
 
-    async def write(self, side: Side, prompt: Sequence[int], turn: int) -> Written:
-        """Let a model write its next step. Publishes text as it comes.
+    async def write(self, held: Held, prompt: Sequence[int], turn: int) -> Written:
+        """Let a model write its next step, at the place that is held there. Publishes text as it comes.
 
         Raises:
             ContextFull: no room is left for even one token.
             ServerError: no attempt succeeded.
         """
-        settings = self.context.settings
+        side, settings = held.side, self.context.settings
         stage: ev.Stage = "draft" if side.role == "draft" else "target"
         wanted = settings.draft_tokens if side.role == "draft" else settings.target_tokens
         stop_ids = _stop_ids(side, settings.stop)
@@ -120,44 +146,47 @@ class Requests:
 
         async def attempt() -> Written:
             self._take_back(side.role, turn, streamed)
-            return await self._stream(side, request, turn, streamed)
+            return await self._stream(held, request, turn, streamed)
 
-        return await self._persist(side, stage, attempt)
+        return await self._persist(held, stage, attempt)
 
     async def score(
-        self, side: Side, prefix: Sequence[int], step: Sequence[int]
+        self, held: Held, prefix: Sequence[int], step: Sequence[int]
     ) -> tuple[float | None, float]:
         """PPL of `step` after `prefix` under the model, and seconds. None: there is nothing to score."""
         began = time.perf_counter()
         if not step:
             return None, 0.0
-        scored = await self._persist(side, "verify", lambda: side.client.score(prefix, step))
+        scored = await self._persist(held, "verify", lambda: held.client.score(prefix, step))
         return step_ppl(scored.logprobs), time.perf_counter() - began
 
     @asynccontextmanager
-    async def place(self, side: Side, stage: ev.Stage, turn: int) -> AsyncIterator[None]:
-        """A place at the model's server, once the run is not paused. Publishes the wait, if there is one."""
+    async def place(self, side: Side, stage: ev.Stage, turn: int) -> AsyncIterator[Held]:
+        """A place at one of the model's servers, once the run is not paused. Publishes the wait, if any.
+
+        Raises ServerError where no server of the model has answered for too long.
+        """
         gate, at = self.context.gate, (self.problem, self.sample)
         order = (VERIFY_FIRST if stage == "verify" else WRITE_NEXT, self.problem)
         queued = ev.StageQueued(problem=self.problem, sample=self.sample, turn=turn, stage=stage)
         while True:
             await gate.wait(*at)
-            async with side.limiter.place(order, lambda: self.publish(queued)):
+            async with side.limiter.place(order, lambda: self.publish(queued), at) as place:
                 # The run may have been paused, or the sample stopped, while it waited for its place.
                 if gate.lets_through(*at):
-                    yield
+                    yield Held(side, place)
                     return
 
     def publish(self, event: ev.AnyEvent) -> None:
         self.context.bus.publish(event)
 
     async def _stream(
-        self, side: Side, request: GenerateRequest, turn: int, streamed: "_Streamed"
+        self, held: Held, request: GenerateRequest, turn: int, streamed: "_Streamed"
     ) -> Written:
         began = time.perf_counter()
         first = math.nan
         ids: list[int] = []
-        async for update in side.client.generate(request):
+        async for update in held.client.generate(request):
             if not ids and update.ids:
                 first = time.perf_counter() - began
             ids += update.ids
@@ -168,13 +197,13 @@ class Requests:
                     problem=self.problem,
                     sample=self.sample,
                     turn=turn,
-                    role=side.role,
+                    role=held.side.role,
                     text=update.text,
                     tokens=len(update.ids),
                     retracted=update.retracted,
                 )
             )
-        return _written(side, ids, time.perf_counter() - began, first)
+        return _written(held.side, ids, time.perf_counter() - began, first)
 
     def _take_back(self, role: ev.Role, turn: int, streamed: "_Streamed") -> None:
         """Undo on screen and in the counts what a failed attempt had streamed."""
@@ -192,18 +221,27 @@ class Requests:
             )
             streamed.tokens = streamed.characters = 0
 
-    async def _persist(self, side: Side, stage: ev.Stage, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat what is safe to repeat: a seeded or greedy request gives what it would have given."""
-        for number in range(1, ATTEMPTS + 1):
+    async def _persist(self, held: Held, stage: ev.Stage, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat what may pass: a seeded or greedy request gives what it would have given.
+
+        A request whose server is lost waits for a place at another one; a server that is busy is asked again
+        for as long as a lost one would be waited for.
+        """
+        servers, side = self.context.servers, held.side
+        began = time.monotonic()
+        number = 0
+        while True:
+            number += 1
             try:
                 result = await attempt()
             except ServerError as error:
-                if isinstance(error, ServerUnreachable) and side.role not in self.context.lost:
-                    self.context.lost.add(side.role)
-                    self.publish(ev.ServerLost(role=side.role, url=error.url, message=str(error)))
-                if not error.retryable or number == ATTEMPTS:
+                lost = servers.failed(side, held.number, error)
+                busy = isinstance(error, ServerBusy)
+                if not error.retryable or (
+                    time.monotonic() - began > self.context.settings.patience if busy else number >= ATTEMPTS
+                ):
                     raise
-                delay = FIRST_DELAY * 2 ** (number - 1) * (1 + random.random() / 2)
+                delay = 0.0 if lost else _delay(number)
                 self.publish(
                     ev.RequestRetried(
                         problem=self.problem,
@@ -215,13 +253,17 @@ class Requests:
                     )
                 )
                 await asyncio.sleep(delay)
-                await self.context.gate.wait(self.problem, self.sample)
+                at = (self.problem, self.sample)
+                if lost or (busy and number >= BUSY and side.limiter.move(at, held.number)):
+                    await side.limiter.change(held.place)
+                await self.context.gate.wait(*at)
             else:
-                if side.role in self.context.lost:
-                    self.context.lost.discard(side.role)
-                    self.publish(ev.ServerFound(role=side.role, url=side.client.url))
+                servers.answered(side, held.number)
                 return result
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _delay(attempt: int) -> float:
+    return min(SLOWEST, FIRST_DELAY * 2.0 ** min(attempt - 1, 60)) * (1 + random.random() / 2)
 
 
 @dataclass(slots=True)

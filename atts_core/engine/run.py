@@ -12,6 +12,7 @@ from atts_core.conformal.drift import DriftMonitor
 from atts_core.engine.pair import Pair
 from atts_core.engine.pipeline import SamplePipeline
 from atts_core.engine.requests import Context, Gate
+from atts_core.engine.servers import Servers
 from atts_core.engine.votes import vote
 from atts_core.problems.grading import UNKNOWN, Grader
 from atts_core.problems.problem import Problem
@@ -29,8 +30,8 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 class Engine:
     """Runs every sample of every problem and publishes what happens. Pausing and stopping act at once.
 
-    As many samples are alive as both servers can hold requests; when one ends, the next begins, whatever
-    problem it belongs to. Problems begin in order, and at a full server the earlier one goes first.
+    As many samples are alive as all servers together can hold requests; when one ends, the next begins,
+    whatever problem it belongs to. Problems begin in order, and at a full server the earlier one goes first.
     """
 
     def __init__(
@@ -42,7 +43,8 @@ class Engine:
         problems: Sequence[Problem],
         monitor: DriftMonitor | None = None,
     ) -> None:
-        self._context = Context(pair, settings, bus, Gate(), monitor)
+        servers = Servers(pair, bus.publish, settings.patience)
+        self._context = Context(pair, settings, bus, Gate(), servers, monitor)
         self._decider = decider
         self._problems = problems
         self._added = 0
@@ -122,7 +124,8 @@ class Engine:
             )
         every = ((i, k) for i in range(len(self._problems)) for k in range(settings.samples))
         work = [at for at in every if at[1] not in self._ended[at[0]]]
-        alive = min(len(work), settings.draft_concurrency + settings.target_concurrency)
+        pair = self._context.pair
+        alive = min(len(work), pair.draft.limiter.total + pair.target.limiter.total)
         left = iter(work)
         try:
             async with asyncio.TaskGroup() as self._group:
@@ -138,6 +141,7 @@ class Engine:
         finally:
             self._group = None
             self._grader.close()
+            await self._context.servers.close()
         end = self._end()
         self._publish(ev.RunFinished(end=end, message=self._message if end != "done" else ""))
         return end
@@ -152,6 +156,8 @@ class Engine:
             self._started.add((problem, sample))
             self._publish(ev.SampleStarted(problem=problem, sample=sample))
         end, answer, message = await pipeline.run()
+        for side in (self._context.pair.draft, self._context.pair.target):
+            side.limiter.forget((problem, sample))
         assert self._group is not None  # noqa: S101  # samples run in it
         # Grading may have to calculate: the next sample does not wait for it.
         self._group.create_task(self._sample_ended(pipeline, problem, sample, end, answer, message))

@@ -26,14 +26,13 @@ from atts_core.conformal.identity import check_identity
 from atts_core.embedded.launch import EmbeddedServers
 from atts_core.embedded.tokenizer import EmbeddedTokenizer
 from atts_core.engine.collect import collect_first_turns, identity
-from atts_core.engine.limits import Limiter
+from atts_core.engine.connect import connect_side
 from atts_core.engine.pair import Pair, Side
 from atts_core.engine.run import Engine
 from atts_core.errors import SettingsError
 from atts_core.problems.load import ProblemSet
 from atts_core.runs.resume import RunProgress, refuse_differences, restore_decider
-from atts_core.serving.client import SGLangClient
-from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
+from atts_core.serving.tokenizers import Tokenizer
 from atts_core.telemetry.sources import Source
 from atts_core.telemetry.watch import watching
 
@@ -120,7 +119,7 @@ class Session:
     def watching(self, bus: Bus, sources: Sequence[Source] = ()) -> AbstractAsyncContextManager[None]:
         """Publishes what servers and GPUs, here and at `sources`, say of themselves while the block runs."""
         sides = (self.pair.draft, self.pair.target)
-        pages = {(side.role, side.client.url): side.client.page for side in sides}
+        pages = {(side.role, worker.url): worker.client.page for side in sides for worker in side.workers}
         roles = {pid: role for role, pid in self.processes.items()}
         return watching(bus, pages, processes=lambda: roles, sources=sources)
 
@@ -172,32 +171,32 @@ async def open_session(
         ServerError: a server does not answer.
     """
     given = layers.given()
-    if (given.draft is None) != (given.target is None):
-        missing = "--target" if given.target is None else "--draft"
+    urls: dict[ev.Role, tuple[str, ...]] = {"draft": layers.urls("draft"), "target": layers.urls("target")}
+    if bool(urls["draft"]) != bool(urls["target"]):
+        missing = "--draft" if urls["target"] else "--target"
         raise SettingsError(
             f"{missing} is missing: give the URLs of both servers, or neither for the embedded pair."
         )
     async with AsyncExitStack() as stack:
         processes: dict[str, int] = {}
-        if given.draft is not None and given.target is not None:
-            urls = {"draft": given.draft, "target": given.target}
-        else:
+        if not urls["draft"]:
             say("starting the embedded pair")
             servers = await stack.enter_async_context(EmbeddedServers(pace=pace))
-            urls = {"draft": servers.draft_url, "target": servers.target_url}
+            urls = {"draft": (servers.draft_url,), "target": (servers.target_url,)}
             processes = {"draft": servers.draft.pid, "target": servers.target.pid}
         say("connecting to the servers")
-        key = environment.get("ATTS_API_KEY")
         most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)
         sides: dict[ev.Role, Side] = {}
         for role in ("draft", "target"):
-            client = SGLangClient(urls[role], role=role, connections=most, api_key=key)
-            stack.push_async_callback(client.close)
-            info = await client.connect()
-            named = given.draft_tokenizer if role == "draft" else given.target_tokenizer
-            tokenizer = load_tokenizer(named or info.tokenizer_path)
-            client.use_vocabulary(tokenizer.vocab_size)
-            sides[role] = Side(role, client, client.info, tokenizer, Limiter(most))
+            sides[role] = await connect_side(
+                role,
+                urls[role],
+                stack,
+                connections=most,
+                timeouts=layers.resolve(SERVERS).timeouts,
+                environment=environment,
+                tokenizer=given.draft_tokenizer if role == "draft" else given.target_tokenizer,
+            )
         profile = EMBEDDED if all(_is_embedded(side.tokenizer) for side in sides.values()) else SERVERS
         settings = layers.resolve(profile)
         pair = Pair(sides["draft"], sides["target"], profile)

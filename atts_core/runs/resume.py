@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from atts_core import events as ev
-from atts_core.config import Settings, said
+from atts_core.config import Settings, recorded_settings, said
 from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.decider import Decider
 from atts_core.errors import RunError, SettingsError
@@ -23,7 +23,19 @@ from atts_core.runs.file import About, RunFile
 Next = Literal["draft", "verify", "target", "turn"]
 """What comes next: the draft writes, the target scores, the target writes, or the turn is complete."""
 
-MAY_DIFFER = ("draft", "target", "draft_concurrency", "target_concurrency", "strict", "calibration")
+MAY_DIFFER = (
+    "draft",
+    "target",
+    "draft_concurrency",
+    "target_concurrency",
+    "timeout_connect",
+    "timeout_first_token",
+    "timeout_between_tokens",
+    "timeout_total",
+    "patience",
+    "strict",
+    "calibration",
+)
 """Settings that change how fast a run goes and not what comes out. A calibration file may have moved: what it
 holds is compared by its fingerprint."""
 
@@ -119,7 +131,7 @@ class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
     def settings(self) -> Settings:
         """The settings of the run. Raises SettingsError where this version does not understand them."""
         try:
-            return msgspec.convert(self.run.settings, Settings)
+            return recorded_settings(self.run.settings)
         except msgspec.ValidationError as error:
             raise SettingsError(
                 f"The settings of run {self.about.run}, made by atts {self.about.version}, mean nothing to"
@@ -368,7 +380,7 @@ def _step(event: ev.DraftFinished | ev.TakeOverFinished) -> FinishedStep:
 def _comparable(run: ev.RunStarted) -> dict[str, Any]:
     """Settings by the names that users know, with alpha, rate and budget brought to one."""
     try:
-        settings = msgspec.convert(run.settings, Settings)
+        settings = recorded_settings(run.settings)
     except msgspec.ValidationError:
         return run.settings
     conformal = settings.conformal

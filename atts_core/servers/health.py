@@ -9,7 +9,8 @@ import msgspec
 from atts_core.errors import AttsError
 from atts_core.servers.logs import progress
 from atts_core.servers.state import PairState, Server, log_path
-from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.timeouts import Timeouts
 
 Condition = Literal["answers", "starting", "silent", "broken", "gone"]
 """`silent`: its processes live, but no token came in time. `broken`: a process that it needs is gone."""

@@ -29,7 +29,8 @@ from atts_core.servers.state import (
     write_state,
 )
 from atts_core.servers.stop import IMPATIENT, stop_servers
-from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.timeouts import Timeouts
 
 Tell = Callable[[str, str], None]
 """Is told a server's label and in a few words what it does."""

@@ -31,9 +31,10 @@ from atts_core.serving.answers import (
 from atts_core.serving.connection import DirectTransport, Patience, Unanswered
 from atts_core.serving.errors import BadAnswer, NotSGLang, ServerError, StreamCut
 from atts_core.serving.failures import aborted, refusal, stream_refusal, transport_error
-from atts_core.serving.requests import Checker, GenerateRequest, new_rid
+from atts_core.serving.requests import Checker, GenerateRequest, Sampling, new_rid
 from atts_core.serving.retries import Retries, Retry, safe_to_repeat
 from atts_core.serving.server_info import ServerInfo, read_server
+from atts_core.serving.timeouts import Timeouts
 
 LARGEST_ANSWER: Final = 64 << 20
 """Bytes of an answer that is not streamed. Scoring 131,072 tokens is about 5 MB."""
@@ -47,19 +48,6 @@ _DRAIN_SECONDS: Final = 1.0
 _ONCE: Final = Retries(attempts=1)
 
 T = TypeVar("T")
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds. None is infinite: a server whose scheduler died accepts requests and never answers."""
-
-    connect: float = 5.0
-    first_token: float = 120.0
-    """From sending to the first token: queueing and prefill."""
-    between_tokens: float = 60.0
-    total: float = 1800.0
-    """One attempt of a request, from sending to the end."""
-    control: float = 10.0
-    """Requests that ask the server about itself."""
 
 
 class SGLangClient:
@@ -206,6 +194,25 @@ class SGLangClient:
         except ServerError:
             return False
         return status == 200
+
+    async def one_token(self, seconds: float = 25.0) -> None:
+        """Lets the server generate one token, which takes all of its processes.
+
+        /health says yes while the scheduler is dead, and /health_generate, as long as the scheduler is busy,
+        while the detokenizer is. Raises as `generate` does.
+        """
+        checker, _ = self._ready()
+        request = GenerateRequest(input_ids=[0], sampling=Sampling(max_new_tokens=1, temperature=0.0))
+        content = checker.generation(request, stream=False, rid=new_rid())
+        limits = self.timeouts
+        patience = Patience(
+            connect=limits.connect, first=seconds, between=limits.between_tokens, total=limits.total
+        )
+        with self._named(patience):
+            async with self._sent("POST", "/generate", content, patience) as response:
+                body = await self._whole(response)
+                if response.status_code != 200:
+                    raise refusal(response.status_code, body, role=self.role, url=self.url)
 
     async def page(self, path: str) -> str | None:
         """GET of what the server tells of itself, such as /metrics; None where it has no such path."""

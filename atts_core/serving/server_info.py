@@ -4,10 +4,12 @@
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
+from atts_core.errors import SettingsError
 from atts_core.events import Role
 from atts_core.serving.errors import ContextFull, NotSGLang
 from atts_core.serving.requests import Bounds
@@ -99,6 +101,46 @@ class ServerInfo(msgspec.Struct, frozen=True, kw_only=True):
                 url=self.url,
             )
         return min(wanted, left)
+
+
+def together(infos: Sequence[ServerInfo]) -> ServerInfo:
+    """What holds of all servers of one model: the first one's words, the tightest limits, what all can do.
+
+    Raises `SettingsError` where they do not serve the same model with the same context.
+    """
+    first = infos[0]
+    for other in infos[1:]:
+        found = difference(first, other)
+        if found:
+            raise SettingsError(f"{found}: all servers of a model must serve the same.")
+    features = {
+        name: all(getattr(info.features, name) for info in infos)
+        for name in ("sampling_seed", "seeded", "abort", "output_ids")
+    }
+    return msgspec.structs.replace(
+        first,
+        context_length=_smallest(*(info.context_length for info in infos)),
+        max_prompt=_smallest(*(info.max_prompt for info in infos)),
+        vocab_size=_smallest(*(info.vocab_size for info in infos)),
+        features=msgspec.structs.replace(first.features, **features),
+        notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
+    )
+
+
+def difference(one: ServerInfo, other: ServerInfo) -> str:
+    """In words, why two servers of a role are not the same model; empty where they are.
+
+    Names count by their last part: machines keep the same model in different folders.
+    """
+    names = [info.model.rstrip("/").rpartition("/")[2] for info in (one, other)]
+    if names[0] != names[1]:
+        return f"the {one.role} server at {one.url} serves {one.model}, the one at {other.url} {other.model}"
+    if None not in (one.context_length, other.context_length) and one.context_length != other.context_length:
+        return (
+            f"the {one.role} server at {one.url} has a context of {one.context_length} tokens, the one at "
+            f"{other.url} of {other.context_length}"
+        )
+    return ""
 
 
 def release_number(release: str) -> tuple[int, int, int] | None:

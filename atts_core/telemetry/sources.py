@@ -22,7 +22,7 @@ class Source(msgspec.Struct, frozen=True):
     @property
     def shown(self) -> str:
         """The URL as it may be recorded and shown."""
-        return without_credentials(self.url) or ""
+        return without_credentials(self.url)
 
 
 def given_sources(given: Given, said: str) -> tuple[Source, ...]:

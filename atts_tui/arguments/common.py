@@ -43,8 +43,13 @@ def command(
 def server_options(parser: argparse.ArgumentParser) -> None:
     """Which servers the pair runs on."""
     servers = parser.add_argument_group("servers (none given: the embedded pair)")
-    servers.add_argument("--draft", metavar="URL", help="SGLang server of the draft model")
-    servers.add_argument("--target", metavar="URL", help="SGLang server of the target model")
+    for role in ("draft", "target"):
+        servers.add_argument(
+            f"--{role}",
+            metavar="URL",
+            action="append",
+            help=f"SGLang server of the {role} model; several: repeat it, or put commas between them",
+        )
     servers.add_argument(
         "--servers", dest="pair", metavar="NAME", help="the pair of that name that `atts servers up` started"
     )
@@ -90,11 +95,22 @@ def run_options(parser: argparse.ArgumentParser, *, samples: int = 16, mode: str
     threshold_options(parser, mode).add_argument(
         "--strict", action="store_true", default=None, help="refuse a calibration that differs from the run"
     )
-    machine = parser.add_argument_group("servers' load")
-    machine.add_argument("--draft-concurrency", type=int, metavar="N", help="requests under way at the draft")
-    machine.add_argument(
-        "--target-concurrency", type=int, metavar="N", help="requests under way at the target"
-    )
+    machine = parser.add_argument_group("servers' load and time-outs")
+    for role in ("draft", "target"):
+        machine.add_argument(
+            f"--{role}-concurrency",
+            type=int,
+            metavar="N",
+            help=f"requests under way at each {role} server (default: 64; embedded: 16)",
+        )
+    for name, what in (
+        ("timeout-connect", "connecting to a server (default: 5)"),
+        ("timeout-first-token", "queueing and prefill (default: 120)"),
+        ("timeout-between-tokens", "silence within an answer (default: 60)"),
+        ("timeout-total", "one request in all (default: 1800)"),
+        ("patience", "a model none of whose servers answers (default: 600; embedded: 15)"),
+    ):
+        machine.add_argument(f"--{name}", type=float, metavar="S", help=f"seconds at most for {what}")
     monitoring = metrics_options(parser)
     monitoring.add_argument(
         "--gpu-metrics",

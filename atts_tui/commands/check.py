@@ -93,21 +93,22 @@ def _terminal() -> Finding:
 
 async def _servers(session: Session) -> AsyncIterator[Finding]:
     for side in (session.pair.draft, session.pair.target):
-        info = side.info
-        yield Finding(
-            "ok",
-            f"{side.role} server",
-            f"{info.model} at {side.client.url}, release {info.release or 'unknown'}, "
-            f"context {info.context_length or 'unknown'}",
-        )
         prompt = side.tokenizer.render([{"role": "user", "content": "1 + 1"}])
-        try:
-            sampling = Sampling(max_new_tokens=1, temperature=0.0)
-            await side.client.complete(GenerateRequest(input_ids=prompt, sampling=sampling))
-            scored = await side.client.score(prompt[:1], prompt[1:])
-            yield Finding("ok", f"{side.role} model", f"writes, and scores {len(scored.logprobs)} tokens")
-        except AttsError as error:
-            yield Finding("problem", f"{side.role} model", str(error))
+        for client in (worker.client for worker in side.workers):
+            info = client.info
+            yield Finding(
+                "ok",
+                f"{side.role} server",
+                f"{info.model} at {client.url}, release {info.release or 'unknown'}, "
+                f"context {info.context_length or 'unknown'}",
+            )
+            try:
+                sampling = Sampling(max_new_tokens=1, temperature=0.0)
+                await client.complete(GenerateRequest(input_ids=prompt, sampling=sampling))
+                scored = await client.score(prompt[:1], prompt[1:])
+                yield Finding("ok", f"{side.role} model", f"writes, and scores {len(scored.logprobs)} tokens")
+            except AttsError as error:
+                yield Finding("problem", f"{side.role} model", str(error))
     for warning in session.warnings:
         yield Finding("note", "pair", warning)
 

@@ -12,7 +12,7 @@ import pytest
 from atts_core import events as ev
 from atts_core.bus import Bus, Subscription
 from atts_core.config import Given, load
-from atts_core.engine import requests
+from atts_core.engine import requests, servers
 from atts_core.engine.answers import find_answer
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
@@ -59,13 +59,13 @@ async def test_prompts_only_ever_grow(
     targets: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
     write, score = requests.Requests.write, requests.Requests.score
 
-    async def watched_write(self: Any, side: Any, prompt: Sequence[int], turn: int) -> Any:
-        (drafts if side.role == "draft" else targets)[self.problem, self.sample].append(list(prompt))
-        return await write(self, side, prompt, turn)
+    async def watched_write(self: Any, held: Any, prompt: Sequence[int], turn: int) -> Any:
+        (drafts if held.side.role == "draft" else targets)[self.problem, self.sample].append(list(prompt))
+        return await write(self, held, prompt, turn)
 
-    async def watched_score(self: Any, side: Any, prefix: Sequence[int], step: Sequence[int]) -> Any:
+    async def watched_score(self: Any, held: Any, prefix: Sequence[int], step: Sequence[int]) -> Any:
         targets[self.problem, self.sample].append(list(prefix))
-        return await score(self, side, prefix, step)
+        return await score(self, held, prefix, step)
 
     monkeypatch.setattr(requests.Requests, "write", watched_write)
     monkeypatch.setattr(requests.Requests, "score", watched_score)
@@ -194,29 +194,48 @@ async def test_a_failed_request_is_repeated_and_changes_nothing(
     assert state.draft_tokens == undisturbed.draft_tokens
 
 
-async def test_a_server_that_stays_away_fails_samples_and_says_so(
-    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
+def away(monkeypatch: pytest.MonkeyPatch, *methods: str) -> None:
+    """From now on these methods of every client find nobody."""
 
-    async def away(self: SGLangClient, *_: Any, **__: Any) -> Any:
+    async def nobody(self: SGLangClient, *_: Any, **__: Any) -> Any:
         raise ServerUnreachable("nothing listens any more", role=self.role, url=self.url)
 
-    async with session(embedded_pair, samples=2) as opened:
-        monkeypatch.setattr(SGLangClient, "score", away)
+    for method in methods:
+        monkeypatch.setattr(SGLangClient, method, nobody)
+
+
+async def test_a_server_that_stays_away_is_waited_for_and_then_fails_samples(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "FIRST_PROBE", 0.0)
+    async with session(embedded_pair, samples=2, patience=0.1) as opened:
+        away(monkeypatch, "score", "one_token")
         state, events = await run(opened, [LONG])
     assert state.finished is not None
     assert (state.finished.end, state.samples_failed) == ("failed", 2)
+    assert "no target server has answered for 0.1 s" in state.finished.message
     assert "nothing listens" in state.finished.message
-    assert sum(isinstance(e, ev.ServerLost) for e in events) == 1
+    [lost] = [e for e in events if isinstance(e, ev.ServerLost)]
+    assert lost.url == embedded_pair[1]
     assert state.servers["target"].lost
+    assert any("wait up to 0.1 s for the target server" in warning for warning in state.warnings)
+
+
+async def test_a_server_that_answers_probes_but_no_request_does_not_hold_a_sample_for_ever(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "FIRST_PROBE", 0.0)
+    async with session(embedded_pair, samples=2) as opened:
+        away(monkeypatch, "score")
+        state, events = await run(opened, [LONG])
+    assert state.samples_failed == 2
     assert sum(isinstance(e, ev.RequestRetried) for e in events) == 2 * (requests.ATTEMPTS - 1)
 
 
 async def test_unusable_log_probabilities_are_never_perfect(
     embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing(self: Any, side: Any, prefix: Any, step: Any) -> tuple[float | None, float]:
+    async def nothing(self: Any, held: Any, prefix: Any, step: Any) -> tuple[float | None, float]:
         return None, 0.0
 
     monkeypatch.setattr(requests.Requests, "score", nothing)
@@ -260,13 +279,8 @@ async def test_what_waits_for_a_place_does_not_leave_while_paused(embedded_pair:
 async def test_a_retry_after_the_end_is_no_error(
     embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
-
-    async def away(self: SGLangClient, *_: Any, **__: Any) -> Any:
-        raise ServerUnreachable("nothing listens any more", role=self.role, url=self.url)
-
-    async with session(embedded_pair, samples=2) as opened:
-        monkeypatch.setattr(SGLangClient, "score", away)
+    async with session(embedded_pair, samples=2, patience=0.0) as opened:
+        away(monkeypatch, "score", "one_token")
         engine, _ = await start(opened, [LONG])
         assert await engine.run() == "failed"
         engine.retry_sample(0, 0)
@@ -275,13 +289,8 @@ async def test_a_retry_after_the_end_is_no_error(
 async def test_a_server_that_fails_while_scores_are_collected_is_one_error(
     embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
-
-    async def away(self: SGLangClient, *_: Any, **__: Any) -> Any:
-        raise ServerUnreachable("nothing listens any more", role=self.role, url=self.url)
-
-    async with session(embedded_pair, samples=4, mode="conditional") as opened:
-        monkeypatch.setattr(SGLangClient, "score", away)
+    async with session(embedded_pair, samples=4, mode="conditional", patience=0.0) as opened:
+        away(monkeypatch, "score", "one_token")
         with pytest.raises(ServerUnreachable):
             await start(opened, [LONG])
 

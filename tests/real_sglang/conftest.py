@@ -15,7 +15,8 @@ from typing import cast
 import pytest
 
 from atts_core.events import Role
-from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.timeouts import Timeouts
 from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
 
 LIMITS = Timeouts(first_token=60, between_tokens=30, total=120, control=30)

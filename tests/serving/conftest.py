@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.client import SGLangClient
+from atts_core.serving.timeouts import Timeouts
 
 RECORDED = Path(__file__).parent / "recorded"
 CERTIFICATE = Path(__file__).parent / "tls" / "localhost.pem"

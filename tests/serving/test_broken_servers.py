@@ -10,7 +10,7 @@ import pytest
 
 from atts_core.serving import client as client_module
 from atts_core.serving.answers import GenerateUpdate
-from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import (
     BadAnswer,
     RequestRefused,
@@ -20,6 +20,7 @@ from atts_core.serving.errors import (
     StreamCut,
 )
 from atts_core.serving.requests import GenerateRequest, Sampling
+from atts_core.serving.timeouts import Timeouts
 
 PROMPT = [0, 278, 297, 300, 298, 302, 295, 269, 303, 301, 18]
 

@@ -13,7 +13,7 @@ import pytest
 from atts_core.errors import SettingsError
 from atts_core.serving import connection as connection_module
 from atts_core.serving.answers import GenerateUpdate
-from atts_core.serving.client import SGLangClient, Timeouts
+from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import (
     KeyRefused,
     NotSGLang,
@@ -25,6 +25,7 @@ from atts_core.serving.errors import (
 )
 from atts_core.serving.requests import GenerateRequest, Sampling
 from atts_core.serving.retries import Retries, Retry
+from atts_core.serving.timeouts import Timeouts
 
 PROMPT = [0, 278, 297, 300, 298, 302, 295, 269, 303, 301, 18]
 PATIENT = Timeouts(connect=20, first_token=20, between_tokens=20, total=20, control=20)
