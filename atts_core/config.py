@@ -24,6 +24,7 @@ from atts_core.serving.timeouts import Timeouts
 T = TypeVar("T")
 
 TakeOver = Literal["continue", "rewrite"]
+Color = Literal["auto", "truecolor", "256", "16", "none"]
 
 DEFAULT_TIMEOUTS = Timeouts()
 
@@ -69,6 +70,12 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     metrics_host: str | None = None
     fps: int | None = None
     theme: str | None = None
+    ascii: bool | None = None
+    color: Color | None = None
+    bell: bool | None = None
+    title: bool | None = None
+    keys: dict[str, str | list[str]] | None = None
+    """By action, the keys of the screens; only a file can say it."""
     servers: ServersGiven | None = None
     """What `atts servers up` starts; said in `atts.toml` alone."""
 
@@ -410,7 +417,7 @@ def _from_file(path: Path) -> Given:
 
 def _from_environment(environment: Mapping[str, str]) -> Given:
     said_there = {}
-    names = [name for name in Given.__struct_fields__ if name != "servers"]
+    names = [name for name in Given.__struct_fields__ if name not in ("servers", "keys")]
     known = {f"ATTS_{name.upper()}" for name in names} | OTHER_VARIABLES
     for variable in environment:
         if variable.startswith("ATTS_") and variable not in known:

@@ -5,14 +5,13 @@ The clock stands still while nothing happens.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
@@ -20,24 +19,29 @@ from atts_core.events import Stamped
 from atts_core.runs.player import Player
 from atts_core.runs.presence import Life
 from atts_core.state import RunState
-from atts_tui.actions import ALWAYS_QUIT, KeyMap
+from atts_tui import words
+from atts_tui.actions import ALWAYS_QUIT
+from atts_tui.alerts import Alert, Alerts
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
+from atts_tui.look import Look
 from atts_tui.narrator import Narrator
 from atts_tui.navigation import Navigation
 from atts_tui.pages import FIRST
-from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, palette_from
 from atts_tui.run_actions import RunActions
 from atts_tui.screens.confirm import ConfirmQuit
 from atts_tui.screens.run_screen import RunScreen
 from atts_tui.take_away import TakeAway
-from atts_tui.text import clean
-from atts_tui.themes import DEFAULT_THEME, Themes, find_themes, to_textual
+from atts_tui.text import clean_line
+from atts_tui.themes import Themes
 from atts_tui.view import View
 from atts_tui.widgets.transport_bar import TransportBar
 
 SLOW_HZ = 3
 """How often numbers and charts are drawn: faster than that nobody reads them."""
+
+NOTE_SECONDS = {"information": 8.0, "warning": 12.0, "error": 20.0}
+"""How long a passing note stays, by its weight."""
 
 LIFE_SECONDS = 2.0
 """How often a screen that watches another process's run looks whether that is alive."""
@@ -59,18 +63,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
     `SettingsError` for a theme that does not exist.
     """
 
-    CSS = """
-    Toast { background: $panel; color: $foreground; }
-    ToastRack { align-horizontal: right; }
-    AttsApp.-ascii-only Toast { border: none; }
-    AttsApp.-ascii-only SearchIcon { display: none; }
-    AttsApp.-ascii-only .framed { border: ascii $border-blurred; }
-    AttsApp.-ascii-only .framed:focus-within { border: ascii $border; }
-    AttsApp.-ascii-only .framed.-compact { border: none; border-top: ascii $border-blurred; }
-    AttsApp.-ascii-only VerticalScroll { scrollbar-size-vertical: 0; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [Binding(ALWAYS_QUIT, "leave", "quit", show=False, priority=True)]
-    ENABLE_COMMAND_PALETTE = True
 
     def __init__(
         self,
@@ -82,29 +75,20 @@ class AttsApp(RunActions, Navigation, TakeAway):
         life: Callable[[], Life] | None = None,
         player: Player | None = None,
         narrator: Narrator | None = None,
-        theme: str | None = None,
-        fps: int = 10,
         title: str = "",
-        keymap: KeyMap | None = None,
-        ascii_only: bool = False,
         themes: Themes | None = None,
         export_folder: Path | None = None,
+        **look: Unpack[Look],
     ) -> None:
         """`state` is what the source's events go on from. `title` says what runs, such as `demo`; pictures go
         to `export_folder`, else the current one."""
-        super().__init__()
-        self.title = "atts"
+        super().__init__(themes=themes, **look)
         self.state = state if state is not None else RunState()
         self._control = control
         self._owns = owns
         self._life = life
         self._player = player
-        self._fps = fps
-        self.keymap = keymap if keymap is not None else KeyMap()
-        self._ascii = ascii_only
-        self._themes = themes if themes is not None else find_themes()
         self._export_folder = export_folder
-        self._first_theme = self._themes.pick(theme or DEFAULT_THEME).name
         self._feed = Feed(source, self.state)
         self._clock: Timer | None = None
         self._frame = 0
@@ -112,16 +96,12 @@ class AttsApp(RunActions, Navigation, TakeAway):
         self._quiet = asyncio.Event()
         self.shown = asyncio.Event()
         """Set once the first frame is on the screen."""
-        for found in self._themes.found.values():
-            self.register_theme(to_textual(found))
-        self.theme = self._first_theme
         self._epoch = player.epoch if player is not None else 0
-        self._warned = len(self.state.warnings)
-        self._warned_of_drift = self.state.drift is not None
+        self._alerts = Alerts(self.state)
         self.view = View(
             self.state,
-            palette_from(self.get_css_variables()),
-            ASCII_GLYPHS if ascii_only else UNICODE_GLYPHS,
+            self.palette(),
+            self.glyphs,
             title=title,
             player=player,
             narrator=narrator,
@@ -132,33 +112,13 @@ class AttsApp(RunActions, Navigation, TakeAway):
         """The first page."""
         return self.page_screen(FIRST)
 
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Our own variables for themes that do not set them."""
-        theme = self.current_theme
-        return {
-            "atts-accept": theme.primary,
-            "atts-take-over": theme.warning or theme.primary,
-            "atts-title": theme.foreground or theme.primary,
-        }
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """No filter where no colour needs one: our own themes name true colours, or the terminal's own."""
-        if self.no_color or self.theme not in self._themes.found:
-            return super().get_line_filters()
-        return ()
-
     def on_mount(self) -> None:
         """Show what already waits, and start the clock."""
-        if self._ascii:
-            self.add_class("-ascii-only")
-        self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         self._clock = self.set_interval(1 / self._fps, self._tick, name="frame clock")
         if self._player is None:
             self.run_worker(self._wake_on_events(), name="events", exit_on_error=True)
         if self._life is not None:
             self.set_interval(LIFE_SECONDS, self._look_for_engine, name="engine's life")
-        for failure in self._themes.failures:
-            self.notify(failure, title="A theme was left out", severity="warning", markup=False)
         self.call_after_refresh(self._tick)
         self.call_after_refresh(self.shown.set)
 
@@ -188,7 +148,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
                 self._show(slow=True)
             return
         if folded:
-            self._warn()
+            self._tell(self._alerts.of(self.state))
             self._quiet_frames = 0
             self.view.advance()
             self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
@@ -209,40 +169,36 @@ class AttsApp(RunActions, Navigation, TakeAway):
         if isinstance(screen, RunScreen):
             self.view.unhurried = slow
             screen.sync(self.view)
+        if slow:
+            view = self.view
+            self._entitle(words.window_title(clean_line(view.title), view.badge, view.state))
 
-    def _warn(self) -> None:
-        """Show what the run warns of, once; a replay's warnings are in its past."""
-        warnings, drift = self.state.warnings, self.state.drift
-        if self._player is None:
-            for message in warnings[self._warned :]:
-                self.notify(
-                    self.view.glyphs.safe(clean(message)), severity="warning", markup=False, timeout=12
-                )
-            if drift is not None and not self._warned_of_drift:
-                self.notify(
-                    self.view.glyphs.safe(drift.message),
-                    title="Drift",
-                    severity="error",
-                    markup=False,
-                    timeout=20,
-                )
-        self._warned, self._warned_of_drift = len(warnings), drift is not None
+    def _tell(self, alerts: list[Alert]) -> None:
+        """Show passing notes, and ring where that is wanted; a replay's are in its past."""
+        for severity, title, message, _ in alerts if self._player is None else ():
+            said = self.view.glyphs.safe(message)
+            self.notify(said, title=title, severity=severity, markup=False, timeout=NOTE_SECONDS[severity])
+        if self._player is None and any(alert.loud for alert in alerts):
+            self._ring()
 
     def _jumped(self, player: Player) -> None:
         """A replay stands at another moment: everything goes on from its state there."""
         self._epoch, self.state = player.epoch, player.state
         self._feed.restart(player.state)
+        self._alerts.skip(player.state)
         self.view.restart(player.state, player.epoch)
 
     def _look_for_engine(self) -> None:
         """While another process runs what is shown: is it still there?"""
         life = self._life() if self._life is not None else ""
         self.view.life = life if life in ("gone", "stalled") else ""
+        if self.state.finished is None:
+            self._tell(self._alerts.of_engine(life))
         self._show(slow=True)
 
-    def _repaint(self) -> None:
+    def repaint(self) -> None:
         """Colours changed."""
-        self.view.palette = palette_from(self.get_css_variables())
+        self.view.palette = self.palette()
         self._show(slow=True)
 
     # For whoever runs the app.
@@ -330,13 +286,6 @@ class AttsApp(RunActions, Navigation, TakeAway):
         if (player := self._player) is not None:
             player.loop = not player.loop
             self._transport(lambda: None)
-
-    def action_theme(self) -> None:
-        """Change to the next of our themes."""
-        names = sorted(self._themes.found)
-        place = names.index(self.theme) + 1 if self.theme in names else 0
-        self.theme = names[place % len(names)]
-        self._say(f"Theme {self.theme}.")
 
     def action_leave(self) -> None:
         """Quit; ask first where that would end a run."""

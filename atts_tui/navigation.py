@@ -1,26 +1,27 @@
 """Going from screen to screen: each is made when it is first opened, kept, and alone shown the run."""
 
 import pkgutil
-
-from textual.app import App
+from typing import Unpack
 
 from atts_core.runs.player import Player
-from atts_tui.actions import Bound, KeyMap
+from atts_tui.actions import Bound
+from atts_tui.look import Look
 from atts_tui.pages import page
 from atts_tui.screens.help import HelpScreen
 from atts_tui.screens.run_screen import RunScreen
+from atts_tui.themed import Themed
+from atts_tui.themes import Themes
 from atts_tui.view import View
 
 
-class Navigation(App[None]):
+class Navigation(Themed):
     """The part of the application that knows which page is open, and from where."""
 
     view: View
-    keymap: KeyMap
     _player: Player | None
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, themes: Themes | None = None, **look: Unpack[Look]) -> None:
+        super().__init__(themes=themes, **look)
         self._pages: dict[str, RunScreen] = {}
         self._came_from: list[str] = []
         """Pages to go back to, the last first."""

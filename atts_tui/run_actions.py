@@ -2,25 +2,21 @@
 
 from collections.abc import Callable
 
-from textual.app import App
-
 from atts_core.errors import AttsError
 from atts_core.state import RunState
 from atts_tui.control import Control
 from atts_tui.screens.confirm import Confirm
 from atts_tui.text import clean
+from atts_tui.themed import Themed
 from atts_tui.view import View
 
 
-class RunActions(App[None]):
+class RunActions(Themed):
     """The part of the application that has a hand on the run."""
 
     state: RunState
     view: View
     _control: Control | None
-
-    def _say(self, message: str) -> None:
-        self.notify(self.view.glyphs.safe(message), markup=False)
 
     def _show(self, *, slow: bool) -> None:
         raise NotImplementedError

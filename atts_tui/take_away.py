@@ -2,23 +2,19 @@
 
 from pathlib import Path
 
-from textual.app import App
-
 from atts_core.state import RunState
 from atts_tui.screens.run_screen import RunScreen
+from atts_tui.themed import Themed
 
 CLIPBOARD_AT_MOST = 74_000
 """Bytes of text that the copy sequence (OSC 52) carries in common terminals; more goes to a file."""
 
 
-class TakeAway(App[None]):
+class TakeAway(Themed):
     """The part of the application that knows of clipboard and files."""
 
     state: RunState
     _export_folder: Path | None
-
-    def _say(self, message: str) -> None:
-        raise NotImplementedError
 
     def on_run_screen_said(self, message: RunScreen.Said) -> None:
         """A screen has something to say."""

@@ -4,6 +4,7 @@ A file holds `name`, `dark`, the colours that Textual knows (`primary`, `backgro
 table, in which `atts-…` names are ours (see `palette.py`). Textual is imported only where a theme is made.
 """
 
+import contextlib
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import platformdirs
 
 from atts_core.errors import SettingsError
 
@@ -61,6 +63,15 @@ class Themes:
     found: dict[str, ThemeFile] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
 
+    def read(self, path: Path) -> None:
+        """Add the theme of a file, or what is wrong with it."""
+        try:
+            theme = read_theme(path)
+        except SettingsError as error:
+            self.failures.append(str(error))
+        else:
+            self.found[theme.name] = theme
+
     def pick(self, name: str) -> ThemeFile:
         """The theme of that name. Raises `SettingsError` where there is none."""
         if name not in self.found:
@@ -80,13 +91,37 @@ def find_themes(more: Iterable[Path] = ()) -> Themes:
     themes = Themes()
     for folder in (shipped_folder(), *more):
         for path in sorted(folder.glob("*.toml")):
-            try:
-                theme = read_theme(path)
-            except SettingsError as error:
-                themes.failures.append(str(error))
-            else:
-                themes.found[theme.name] = theme
+            themes.read(path)
     return themes
+
+
+def user_folder() -> Path:
+    """Where a user's own themes are looked for; it need not exist."""
+    return Path(platformdirs.user_config_dir("atts")) / "themes"
+
+
+class ThemeFolder:
+    """A folder of theme files that may change while a screen shows one of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = self._look()
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        seen = {}
+        for path in self.path.glob("*.toml"):
+            with contextlib.suppress(OSError):
+                stat = path.stat()
+                seen[path] = (stat.st_mtime_ns, stat.st_size)
+        return seen
+
+    def changed(self) -> Themes:
+        """What has changed since the last call; a file that is gone changes nothing."""
+        before, self._seen = self._seen, self._look()
+        themes = Themes()
+        for path in sorted(path for path, stamp in self._seen.items() if before.get(path) != stamp):
+            themes.read(path)
+        return themes
 
 
 def read_theme(path: Path) -> ThemeFile:

@@ -173,3 +173,9 @@ def gigabytes(size: int) -> str:
     """Bytes as GB, one decimal below 10."""
     value = size / 1e9
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def window_title(title: str, word: str, state: RunState) -> str:
+    """What the terminal's own title says of the run, so that a look at a list of windows is enough."""
+    name = f"atts {title}".strip()
+    return f"{name}: {word.lower()} {percent(state.progress)}" if state.run is not None else name

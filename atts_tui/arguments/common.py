@@ -150,7 +150,23 @@ def screen_options(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") 
     """How a screen looks."""
     parser.add_argument("--theme", metavar="NAME", help="theme of the screen")
     parser.add_argument("--fps", type=int, metavar="N", help="frames a second of the screen (default: 10)")
-    parser.add_argument("--ascii", action="store_true", help="a screen of ASCII characters only")
+    parser.add_argument(
+        "--ascii", action="store_true", default=None, help="a screen of ASCII characters only"
+    )
+    parser.add_argument(
+        "--color",
+        choices=("auto", "truecolor", "256", "16", "none"),
+        help="colours of the terminal, where it does not say (default: auto)",
+    )
+    parser.add_argument(
+        "--bell",
+        action="store_true",
+        default=None,
+        help="ring the terminal's bell on an error, a stall, drift, and the end",
+    )
+    parser.add_argument(
+        "--title", action="store_true", default=None, help="say in the terminal's title how far the run is"
+    )
 
 
 def resume_options(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from atts_tui.commands.detach import detach, tell_parent
 from atts_tui.commands.plan import Plan, plan_calibrate, plan_demo, plan_eval, plan_solve
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
+from atts_tui.look import look
 
 STATUS_OF_END = {"done": 0, "incomplete": 1, "failed": 1, "interrupted": 130}
 
@@ -116,10 +117,10 @@ def print_result(state: RunState, arguments: argparse.Namespace, path: Path | No
 
 
 def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
+    seen = look(plan.layers)
     from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
     from atts_tui.narrator import Narrator  # noqa: PLC0415
 
-    given = plan.layers.given()
     bus, state = begin(plan)
     control = Control(bus)
     lines: list[str] = []
@@ -134,10 +135,8 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
             state=state,
             control=control,
             narrator=narrator,
-            theme=given.theme,
-            fps=given.fps or 10,
             title=plan.command,
-            ascii_only=arguments.ascii,
+            **seen,
         )
 
         async def engine() -> None:

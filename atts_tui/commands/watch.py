@@ -21,6 +21,7 @@ from atts_core.telemetry.counters import RunCounters
 from atts_tui.commands.runs import STATUS_OF_END, has_screen
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
+from atts_tui.look import Look, look_of
 from atts_tui.text import clean_line
 
 
@@ -53,7 +54,7 @@ class RemoteControl:
 
 def watch(arguments: argparse.Namespace) -> int:
     """The whole of `atts watch`; returns the exit status."""
-    screen = _screen(arguments)
+    seen = look_of(arguments)
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
     reader = RunReader.open(path)
     try:
@@ -68,7 +69,7 @@ def watch(arguments: argparse.Namespace) -> int:
         if arguments.once or arguments.json:
             return _once(reader, path, arguments)
         if has_screen() and not arguments.headless:
-            show = partial(_on_screen, reader, arguments, screen)
+            show = partial(_on_screen, reader, seen, read_only=arguments.read_only)
         else:
             show = partial(_headless, reader)
         return asyncio.run(_with_metrics(arguments, path, show))
@@ -82,7 +83,7 @@ def replay(arguments: argparse.Namespace) -> int:
         raise SettingsError(
             f"--speed {arguments.speed:g}: must lie between {SPEEDS[0]:g} and {SPEEDS[-1]:g}."
         )
-    screen = _screen(arguments)
+    seen = look_of(arguments)
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
     if not has_screen():
         raise SettingsError("A replay needs a terminal; `atts runs show` prints what a run came to.")
@@ -100,10 +101,8 @@ def replay(arguments: argparse.Namespace) -> int:
             state=player.state,
             player=player,
             narrator=narrator,
-            theme=screen.theme,
-            fps=screen.fps or 10,
             title="replay",
-            ascii_only=arguments.ascii,
+            **seen,
         )
         app.run()
     finally:
@@ -111,11 +110,6 @@ def replay(arguments: argparse.Namespace) -> int:
     if player.trouble:
         raise RunError(player.trouble)
     return 0
-
-
-def _screen(arguments: argparse.Namespace) -> config.Given:
-    """Theme and frame rate from all layers of settings, checked."""
-    return config.load(config.Given(theme=arguments.theme, fps=arguments.fps)).given()
 
 
 def _once(reader: RunReader, path: Path, arguments: argparse.Namespace) -> int:
@@ -156,19 +150,17 @@ async def _headless(reader: RunReader) -> int:
     return _status(state.finished.end if state.finished else None, reader.engine)
 
 
-async def _on_screen(reader: RunReader, arguments: argparse.Namespace, screen: config.Given) -> int:
+async def _on_screen(reader: RunReader, seen: Look, *, read_only: bool) -> int:
     from atts_tui.app import AttsApp  # noqa: PLC0415
 
     app = AttsApp(
         reader,
         state=reader.state,
-        control=None if arguments.read_only else RemoteControl(reader),
+        control=None if read_only else RemoteControl(reader),
         owns=False,
         life=lambda: reader.engine,
-        theme=screen.theme,
-        fps=screen.fps or 10,
         title="watch",
-        ascii_only=arguments.ascii,
+        **seen,
     )
     await app.run_async()
     finished = app.state.finished
