@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import platformdirs
 
 from atts_core.conformal.settings import DEFAULT_GAMMA, Adaptation, ConformalSettings, Mode, Rule
+from atts_core.engine.strategies.registry import ATTS, METHOD, STRATEGIES, Kind
 from atts_core.errors import SettingsError
 from atts_core.servers.settings import ServersGiven
 from atts_core.serving.timeouts import Timeouts
@@ -55,6 +56,11 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     smoothed: bool | None = None
     takeover: TakeOver | None = None
     seed: int | None = None
+    strategy: str | None = None
+    attempts: int | None = None
+    min_rating: int | None = None
+    at_once: int | None = None
+    stop_when_decided: float | None = None
     draft_concurrency: int | None = None
     target_concurrency: int | None = None
     timeout_connect: float | None = None
@@ -131,6 +137,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Strings that end a step besides its token limit."""
     instruct: bool
     """Whether the problem is wrapped in our instruction."""
+    strategy: str = ATTS
+    attempts: int = 3
+    """Drafts of a turn at most (`self-reject`)."""
+    min_rating: int = 7
+    """From which a step is kept (`spec-reason`)."""
+    at_once: int | None = None
+    """Problems under way at a time; None: as many as there are places, or as the strategy wants."""
+    stop_when_decided: float | None = None
+    """Stop a problem's samples when its vote is decided but for this chance of error; None: never."""
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise ValueError(f"there is no strategy {self.strategy}")
+
+    @property
+    def kind(self) -> Kind:
+        """The strategy."""
+        return STRATEGIES[self.strategy]
 
     @property
     def timeouts(self) -> Timeouts:
@@ -197,7 +221,16 @@ def _seconds(value: float) -> str | None:
     return None if 0 < value < math.inf else "must be a number of seconds above 0"
 
 
-_CHECKS: dict[str, Callable[[float], str | None]] = {
+def _strategy(name: str) -> str | None:
+    return None if name in STRATEGIES else f"must be one of {', '.join(STRATEGIES)}"
+
+
+_CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "strategy": _strategy,
+    "attempts": lambda v: None if 1 <= v <= 100 else "must lie between 1 and 100: the drafts of a turn",
+    "min_rating": lambda v: None if 0 <= v <= 9 else "must lie between 0 and 9: it is the least rating kept",
+    "at_once": _at_least(1, "it is the number of problems under way at a time"),
+    "stop_when_decided": lambda v: None if 0 <= v < 0.5 else "must lie between 0 (certain) and 0.5",
     "samples": _at_least(1, "it is the number of chains for each problem"),
     "turns": _at_least(1, "it is the number of draft → verify → take-over rounds of a chain"),
     "draft_tokens": _at_least(1, "it is the length limit of a draft step"),
@@ -223,6 +256,8 @@ class Layers:
     def __init__(self) -> None:
         self._values: dict[str, object] = {}
         self._origins: dict[str, str] = {}
+        self._depths: dict[str, int] = {}
+        self._depth = 0
 
     def add(self, given: Given, origin: Callable[[str], str]) -> "Layers":
         """Lay one layer over the others; `origin` names a field's place for messages. Returns itself.
@@ -248,14 +283,30 @@ class Layers:
         if policies:
             for name in POLICIES:
                 self._values.pop(name, None)
+        self._depth += 1
         for name, value in values.items():
             self._values[name] = value
             self._origins[name] = origin(name)
+            self._depths[name] = self._depth
         return self
 
     def given(self) -> Given:
-        """All layers merged."""
-        return Given(**self._values)  # type: ignore[arg-type]  # each value came out of a Given
+        """All layers merged. What does not go with the strategy is left out where the strategy was said
+        nearer: it was meant for another one.
+
+        Raises:
+            SettingsError: it was said as near as the strategy.
+        """
+        strategy = str(self._values.get("strategy", ATTS))
+        kind, depth = STRATEGIES[strategy], self._depths.get("strategy", 0)
+        foreign = {name for name in self._values if name in METHOD - kind.takes}
+        for name in sorted(foreign):
+            if self._depths[name] >= depth:
+                raise SettingsError(
+                    f"{self._origins[name]} means nothing to the strategy {strategy}: {kind.sentence}."
+                )
+        kept = {name: value for name, value in self._values.items() if name not in foreign}
+        return Given(**kept)  # type: ignore[arg-type]  # each value came out of a Given
 
     def urls(self, role: Literal["draft", "target"]) -> tuple[str, ...]:
         """The addresses of a model's servers, as they were said; empty where nobody said any."""
@@ -274,20 +325,21 @@ class Layers:
             SettingsError: conformal settings that cannot be, such as alpha 2 or a budget above the samples.
         """
         given = self.given()
+        kind = STRATEGIES[_or(given.strategy, ATTS)]
         samples = _or(given.samples, 16)
         conformal = self._conformal(given, samples, profile)
         return Settings(
             draft=tuple(map(without_credentials, self.urls("draft"))),
             target=tuple(map(without_credentials, self.urls("target"))),
             samples=samples,
-            turns=_or(given.turns, 15),
+            turns=_or(given.turns, kind.turns),
             draft_tokens=_or(given.draft_tokens, profile.draft_tokens),
             target_tokens=_or(given.target_tokens, profile.target_tokens),
             temperature=_or(given.temperature, 0.8),
             top_p=_or(given.top_p, 1.0),
             conformal=conformal,
             calibration=given.calibration,
-            takeover=_or(given.takeover, profile.takeover),
+            takeover=_or(kind.takeover, _or(given.takeover, profile.takeover)),
             seed=_or(given.seed, 0),
             draft_concurrency=_or(given.draft_concurrency, profile.draft_concurrency),
             target_concurrency=_or(given.target_concurrency, profile.target_concurrency),
@@ -297,8 +349,13 @@ class Layers:
             timeout_total=_or(given.timeout_total, DEFAULT_TIMEOUTS.total),
             patience=_or(given.patience, profile.patience),
             strict=_or(given.strict, False),
-            stop=profile.stop,
+            stop=kind.stop or profile.stop,
             instruct=profile.instruct,
+            strategy=kind.name,
+            attempts=_or(given.attempts, 3),
+            min_rating=_or(given.min_rating, 7),
+            at_once=given.at_once,
+            stop_when_decided=given.stop_when_decided,
         )
 
     def _conformal(self, given: Given, samples: int, profile: Profile) -> ConformalSettings:
@@ -382,7 +439,7 @@ def without_credentials(url: str) -> str:
 
 
 def _given_of(run: Settings) -> Given:
-    names = set(Given.__struct_fields__)
+    names = set(Given.__struct_fields__) - (METHOD - run.kind.takes)
     values = {name: getattr(run, name) for name in run.__struct_fields__ if name in names}
     conformal = {
         name: getattr(run.conformal, name) for name in run.conformal.__struct_fields__ if name in names

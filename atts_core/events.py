@@ -20,12 +20,15 @@ Role = Literal["draft", "target"]
 Stage = Literal["draft", "verify", "target"]
 """The three stages of a turn: the draft writes, the target scores, the target writes (only on take-over)."""
 
+Variant = Literal["continue", "rewrite"]
+"""What becomes of a draft's step that the target takes over: it stays, or it is discarded."""
+
 Verdict = Literal["accept", "take-over", "unverifiable"]
 """`unverifiable`: the step is empty or its log-probabilities are unusable; the target takes over."""
 
-SampleEnd = Literal["answered", "end-of-text", "turn-limit", "context-limit", "stopped", "failed"]
-"""Why a sample ended: its text holds a final answer, the models had nothing more to say, a limit was met, a
-user stopped it, or an error that no retry could mend."""
+SampleEnd = Literal["answered", "end-of-text", "turn-limit", "context-limit", "decided", "stopped", "failed"]
+"""Why a sample ended: its text holds a final answer, the models had nothing more to say, a limit was met, its
+problem's vote was decided without it, a user stopped it, or an error that no retry could mend."""
 
 RunEnd = Literal["done", "incomplete", "failed", "interrupted"]
 """`incomplete`: every sample ended, but some of them failed."""
@@ -59,7 +62,7 @@ class ScoreHistogram(msgspec.Struct, frozen=True):
 
 
 class CalibrationCard(msgspec.Struct, frozen=True, kw_only=True):
-    """The calibration that a run decides by."""
+    """The calibration that a run decides by, or the ranking of a round (mode `round`, rule `rank`)."""
 
     mode: str
     rule: str
@@ -95,14 +98,14 @@ class RunStarted(Event, frozen=True, kw_only=True, tag=True):
     """Seconds since the epoch."""
     version: str
     strategy: str
-    takeover: Literal["continue", "rewrite"]
+    takeover: Variant
     samples: int
     turns: int
     seed: int
     models: tuple[ModelCard, ModelCard]
     """Draft, target."""
     calibration: CalibrationCard | None
-    """None where the run collects scores and decides nothing (`atts calibrate`)."""
+    """None where the strategy hands nothing over by a rate."""
     settings: dict[str, Any]
     dataset: str = ""
     fingerprint: str = ""
@@ -176,6 +179,8 @@ class StageQueued(Event, frozen=True, kw_only=True, tag=True):
     sample: int
     turn: int
     stage: Stage
+    for_round: bool = False
+    """It waits not for a place but for the other samples of its round (`sync`)."""
 
 
 class DraftStarted(Event, frozen=True, kw_only=True, tag=True):
@@ -243,9 +248,17 @@ class VerdictReached(Event, frozen=True, kw_only=True, tag=True):
     mode: str
     rule: str
     size: int
-    """Number of calibration scores ranked against."""
+    """Number of calibration scores ranked against; with a `rank`, of scores in the round."""
     u: float | None = None
     """The random number of a smoothed p-value."""
+    rank: int | None = None
+    """Place among the scores of its round, 1 for the highest PPL (`sync`, which has no p-values)."""
+    rating: int | None = None
+    """The target's own rating of the step, 0 to 9 (`spec-reason`, which has neither PPL nor p-value)."""
+    least_rating: int | None = None
+    """The rating from which a step is accepted, where it has a `rating`."""
+    again: bool = False
+    """Where it is not accepted the draft tries again, rather than the target taking over (`self-reject`)."""
     tokens: int
     seconds: float
 
@@ -256,7 +269,7 @@ class TakeOverStarted(Event, frozen=True, kw_only=True, tag=True):
     problem: int
     sample: int
     turn: int
-    variant: Literal["continue", "rewrite"]
+    variant: Variant
 
 
 class TakeOverFinished(Event, frozen=True, kw_only=True, tag=True):
@@ -272,6 +285,16 @@ class TakeOverFinished(Event, frozen=True, kw_only=True, tag=True):
     first_token_seconds: float
     ids: tuple[int, ...] = ()
     """The step's token ids, end-of-text left out: what a resumed run goes on from."""
+
+
+class AttemptKept(Event, frozen=True, kw_only=True, tag=True):
+    """All of a turn's drafts were rejected, and this one is kept (`self-reject`)."""
+
+    problem: int
+    sample: int
+    turn: int
+    attempt: int
+    """Which of the turn's drafts, from 0."""
 
 
 class AnswerFound(Event, frozen=True, kw_only=True, tag=True):
@@ -394,6 +417,7 @@ AnyEvent = (
     | VerdictReached
     | TakeOverStarted
     | TakeOverFinished
+    | AttemptKept
     | AnswerFound
     | VoteChanged
     | ScoreCollected
@@ -443,6 +467,9 @@ def merge_tokens(stamps: Iterable[Stamped]) -> list[Stamped]:
     for stamped in stamps:
         event = stamped.event
         if not isinstance(event, TokensStreamed):
+            if isinstance(event, DraftStarted | TakeOverStarted):  # perhaps another one of the same turn
+                role: Role = "draft" if isinstance(event, DraftStarted) else "target"
+                merged.pop((event.problem, event.sample, event.turn, role), None)
             order[stamped.seq] = stamped
             continue
         key = (event.problem, event.sample, event.turn, event.role)

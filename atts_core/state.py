@@ -29,6 +29,7 @@ from atts_core.state_parts import (
     WorkerState,
 )
 from atts_core.telemetry.history import Machines
+from atts_core.verdict_words import verdict_in_words
 
 __all__ = [
     "LOG_LINES",
@@ -148,8 +149,8 @@ class RunState:
 
     def _drop_unfinished(self, problem: ProblemState, sample: SampleState) -> None:
         turn = sample.turns[-1] if sample.turns else None
-        if turn and turn.spans and turn.spans[-1].end is None:
-            turn.spans.pop()
+        if turn and turn.spans and (turn.spans[-1].end is None or sample.verifying):
+            turn.spans.pop()  # a score that no verdict was told of is worth nothing
         if sample.steps and not sample.steps[-1].complete:
             self._count(problem, sample, sample.steps[-1], -sample.steps[-1].tokens)
             sample.steps.pop()
@@ -241,13 +242,17 @@ class RunState:
         if event.end == "failed":
             self.samples_failed += 1
             self._say("error", f"failed: {event.message}", event.problem, event.sample)
+        elif event.end == "decided":
+            self._say("info", "ended: the vote is decided without it", event.problem, event.sample)
         elif event.answer is None:
             self._say("info", f"ended without an answer ({event.end})", event.problem, event.sample)
 
     def _stage_queued(self, event: ev.StageQueued) -> None:
         sample = self._touch(event.problem, event.sample)
-        self._turn(sample, event.turn)
-        sample.phase, sample.queued_for = "queued", event.stage
+        turn = self._turn(sample, event.turn)
+        if event.for_round:
+            self._end_span(turn)
+        sample.phase, sample.queued_for = "round" if event.for_round else "queued", event.stage
 
     def _draft_started(self, event: ev.DraftStarted) -> None:
         sample = self._begin(event.problem, event.sample, event.turn, "draft")
@@ -279,6 +284,8 @@ class RunState:
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
         sample = self._touch(event.problem, event.sample)
         turn = self._turn(sample, event.turn)
+        if turn.verdict is not None:
+            turn.earlier.append(turn.verdict)
         turn.verdict = event
         self._end_span(turn)
         sample.phase, sample.verifying = "between", 0
@@ -316,6 +323,14 @@ class RunState:
 
     def _take_over_finished(self, event: ev.TakeOverFinished) -> None:
         self._complete(event, "between")
+
+    def _attempt_kept(self, event: ev.AttemptKept) -> None:
+        sample = self._touch(event.problem, event.sample)
+        drafts = [step for step in sample.steps if step.turn == event.turn and step.role == "draft"]
+        for number, step in enumerate(drafts):
+            step.discarded = number != event.attempt
+        tries = f"turn {event.turn + 1}: all {len(drafts)} drafts rejected"
+        self._say("info", f"{tries} → number {event.attempt + 1} kept", event.problem, event.sample)
 
     def _answer_found(self, event: ev.AnswerFound) -> None:
         self._touch(event.problem, event.sample).answer = event.answer
@@ -430,22 +445,6 @@ class RunState:
         self.log.append(LogLine(self.seq, self.now, level, message, problem, sample))
 
 
-def verdict_in_words(verdict: ev.VerdictReached) -> str:
-    """One clause that explains a verdict to somebody who has never seen one."""
-    where = f"turn {verdict.turn + 1}"
-    if verdict.verdict == "unverifiable":
-        return f"{where}: nothing to verify in the draft's step → target takes over"
-    reference = verdict.rule == "reference"
-    name = "percentile" if reference else "p"
-    if verdict.verdict == "accept":
-        sign, outcome = "<" if reference else "≤", "accept"
-    else:
-        sign, outcome = "≥" if reference else ">", "target takes over"
-    if verdict.p is None:  # some recorded runs kept the decision and not what it was made of
-        return f"{where}: PPL {verdict.ppl:.3f} → {outcome}"
-    return f"{where}: PPL {verdict.ppl:.3f}, {name} {verdict.p:.2f} {sign} {verdict.alpha:.2f} → {outcome}"
-
-
 _APPLY: dict[type[ev.AnyEvent], Callable[[RunState, Any], None]] = {
     ev.RunStarted: RunState._run_started,
     ev.RunPaused: RunState._run_paused,
@@ -463,6 +462,7 @@ _APPLY: dict[type[ev.AnyEvent], Callable[[RunState, Any], None]] = {
     ev.VerdictReached: RunState._verdict_reached,
     ev.TakeOverStarted: RunState._take_over_started,
     ev.TakeOverFinished: RunState._take_over_finished,
+    ev.AttemptKept: RunState._attempt_kept,
     ev.AnswerFound: RunState._answer_found,
     ev.VoteChanged: RunState._vote_changed,
     ev.ScoreCollected: RunState._score_collected,

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, get_args
 from atts_core import events as ev
 from atts_core.telemetry.readings import ServerReading
 
-Phase = Literal["pending", "queued", "draft", "verify", "target", "between", "ended"]
+Phase = Literal["pending", "queued", "round", "draft", "verify", "target", "between", "ended"]
 
 
 @dataclass(slots=True)
@@ -37,7 +37,10 @@ class Turn:
     """One draft → verify → (take-over) round."""
 
     verdict: ev.VerdictReached | None = None
+    """The newest."""
     spans: list[Span] = field(default_factory=list)
+    earlier: list[ev.VerdictReached] = field(default_factory=list)
+    """Verdicts on drafts of this turn that were rejected and drawn again, oldest first."""
 
     @property
     def verified_at(self) -> float | None:

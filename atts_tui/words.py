@@ -8,6 +8,7 @@ from atts_core.state import ProblemState, RunState, SampleState
 PHASES: dict[str, tuple[str, str]] = {
     "pending": ("not started", "-"),
     "queued": ("waits", "waits"),
+    "round": ("waits: round", "round"),
     "draft": ("draft writes", "draft"),
     "verify": ("target checks", "check"),
     "target": ("target writes", "target"),
@@ -20,6 +21,7 @@ ENDS: dict[SampleEnd, tuple[str, str]] = {
     "end-of-text": ("text ended", "ended"),
     "turn-limit": ("turn limit", "limit"),
     "context-limit": ("context full", "full"),
+    "decided": ("vote decided", "vote"),
     "stopped": ("stopped", "stop"),
     "failed": ("failed", "failed"),
 }
@@ -57,9 +59,9 @@ def run_word(state: RunState) -> RunWord:
         return state.finished.end.upper()  # type: ignore[return-value]  # RunEnd is exactly these, in small
     if any(server.lost for server in state.servers.values()):
         return "LOST"
-    if state.run is None:
-        return "WAITING"
-    return "PAUSED" if state.paused else "LIVE"
+    if state.paused:
+        return "PAUSED"
+    return "WAITING" if state.run is None else "LIVE"
 
 
 def lost_words(state: RunState) -> str:

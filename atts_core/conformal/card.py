@@ -36,6 +36,23 @@ def calibration_card(settings: ConformalSettings, calibration: Calibration | Non
     )
 
 
+def round_card(settings: ConformalSettings) -> CalibrationCard:
+    """The card of a run that ranks the steps of a round among themselves, and needs no scores for it."""
+    return CalibrationCard(
+        mode="round",
+        rule="rank",
+        adaptation="off",
+        alpha=settings.nominal_alpha,
+        nominal=settings.nominal_rate,
+        size=0,
+        problems=0,
+        fingerprint="",
+        source="the steps of each round",
+        promise=f"{settings.nominal_rate:.0%} of a problem's steps are taken over, to within one",
+        limits="every round waits for its slowest sample; how good a step is counts only among its round's",
+    )
+
+
 def score_histogram(calibration: Calibration) -> ScoreHistogram:
     """All PPLs in `BINS` bins of equal width in log PPL, and those above the `TAIL` quantile in one more."""
     ppl = np.maximum(calibration.ppl, 1.0)

@@ -38,12 +38,18 @@ class Chain:
         self.draft_ids: list[int] = pair.draft.tokenizer.render(conversation)
         self.target_ids: list[int] = pair.target.tokenizer.render(conversation)
         self.text = ""
+        self._last = ""
+        self._steps = 0
+
+    def repeats(self, step: Written) -> bool:
+        """Whether a step says again what the last one said; never the first two steps of a chain."""
+        return self._steps > 1 and step.text == self._last
 
     def append_draft(self, step: Written, target_ids: Sequence[int]) -> None:
         """The draft's step joins the chain; `target_ids` are its ids for the target (`for_target`)."""
         self.draft_ids += step.ids
         self.target_ids += target_ids
-        self.text += step.text
+        self._append(step.text)
 
     def append_target(self, step: Written) -> None:
         """The target's step joins the chain."""
@@ -52,10 +58,15 @@ class Chain:
             self.draft_ids += step.ids
         else:
             self.draft_ids += self._pair.draft.tokenizer.encode(step.text)
-        self.text += step.text
+        self._append(step.text)
 
     def for_target(self, step: Written) -> list[int]:
         """The ids by which the target reads a step of the draft."""
         if self._pair.same_tokenizer:
             return list(step.ids)
         return self._pair.target.tokenizer.encode(step.text)
+
+    def _append(self, text: str) -> None:
+        self.text += text
+        self._last = text
+        self._steps += 1

@@ -83,7 +83,9 @@ def identity(pair: Pair, settings: Settings, problems: ProblemSet, *, first_turn
     )
 
 
-async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemSet, bus: Bus) -> Calibration:
+async def collect_first_turns(
+    pair: Pair, settings: Settings, problems: ProblemSet, bus: Bus, gate: Gate
+) -> Calibration:
     """Before a run: let the draft write the first step of every sample once more and score it.
 
     This is the paper's way of calibrating without a held-out set (m outputs pre-sampled for each input). Its
@@ -96,7 +98,7 @@ async def collect_first_turns(pair: Pair, settings: Settings, problems: ProblemS
     scores = Scores()
     total = len(problems.problems) * settings.samples
     servers = Servers(pair, bus.publish, settings.patience)
-    quiet = Context(pair, settings, Bus(), Gate(), servers)
+    quiet = Context(pair, settings, Bus(), gate, servers)
     work = iter([(i, k) for k in range(settings.samples) for i in range(len(problems.problems))])
 
     async def worker() -> None:

@@ -16,3 +16,14 @@ def messages(question: str, *, instruct: bool) -> Sequence[Mapping[str, str]]:
     `instruct` is off for models that were trained on bare problems, as the embedded pair was.
     """
     return [{"role": "user", "content": INSTRUCTION + question if instruct else question}]
+
+
+RATING_REQUEST = (
+    "Look only at the last step of your reasoning above. How good is it: correct, and of use on the way to "
+    "the answer? Say one digit, from 0 for a step that is wrong to 9 for one that you would write yourself."
+)
+RATING_OPENING = "The last step's rating, from 0 to 9: "
+"""What the answer begins with, so that its next token can only be the digit."""
+
+LOOK_BACK = "Before I go on, let me look for steps above that may be wrong:"
+"""What the target goes on after where it is made to check its chain."""

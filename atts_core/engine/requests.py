@@ -12,6 +12,7 @@ from typing import TypeVar
 from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import Settings
+from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
 from atts_core.conformal.pvalues import step_ppl
 from atts_core.engine.chain import REPLACEMENT, Written
@@ -44,19 +45,25 @@ class SampleStoppedError(Exception):
 class Gate:
     """Holds back new requests while a run is paused, and those of samples that a user stopped for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, publish: Callable[[ev.AnyEvent], object]) -> None:
+        """`publish` is told of pausing and going on."""
         self.closed = False
+        self._publish = publish
         self._stopped: set[tuple[int, int]] = set()
         self._changed = asyncio.Event()
 
     def close(self) -> None:
-        """Let nobody through."""
-        self.closed = True
+        """Pause: let nobody through. Requests under way finish."""
+        if not self.closed:
+            self.closed = True
+            self._publish(ev.RunPaused())
 
     def open(self) -> None:
         """Let all through again."""
-        self.closed = False
-        self._notify()
+        if self.closed:
+            self.closed = False
+            self._publish(ev.RunResumed())
+            self._notify()
 
     def stop(self, problem: int, sample: int) -> None:
         """Never let this sample through again."""
@@ -88,6 +95,8 @@ class Context:
     bus: Bus
     gate: Gate
     servers: Servers
+    decider: Decider | None = None
+    """None where the strategy does not rank steps against scores."""
     monitor: DriftMonitor | None = None
 
 
@@ -119,8 +128,13 @@ class Requests:
         self.problem_id = problem_id
         self.sample = sample
 
-    async def write(self, held: Held, prompt: Sequence[int], turn: int) -> Written:
-        """Let a model write its next step, at the place that is held there. Publishes text as it comes.
+    async def write(
+        self, held: Held, prompt: Sequence[int], turn: int, *, attempt: int = 0, most: int | None = None
+    ) -> Written:
+        """Let a model write its next step, at the place that is held there,
+        of at most `most` tokens (None: as the settings say).
+
+        Publishes text as it comes. `attempt`: as of `request_seed`.
 
         Raises:
             ContextFull: no room is left for even one token.
@@ -128,7 +142,7 @@ class Requests:
         """
         side, settings = held.side, self.context.settings
         stage: ev.Stage = "draft" if side.role == "draft" else "target"
-        wanted = settings.draft_tokens if side.role == "draft" else settings.target_tokens
+        wanted = most or (settings.draft_tokens if side.role == "draft" else settings.target_tokens)
         stop_ids = _stop_ids(side, settings.stop)
         request = GenerateRequest(
             input_ids=prompt,
@@ -139,16 +153,16 @@ class Requests:
                 stop_token_ids=stop_ids,
                 stop=() if stop_ids else settings.stop,
                 no_stop_trim=True,
-                seed=request_seed(settings.seed, self.problem_id, self.sample, turn, stage),
+                seed=request_seed(settings.seed, self.problem_id, self.sample, turn, stage, attempt),
             ),
         )
         streamed = _Streamed()
 
-        async def attempt() -> Written:
+        async def once() -> Written:
             self._take_back(side.role, turn, streamed)
             return await self._stream(held, request, turn, streamed)
 
-        return await self._persist(held, stage, attempt)
+        return await self._persist(held, stage, once)
 
     async def score(
         self, held: Held, prefix: Sequence[int], step: Sequence[int]
@@ -159,6 +173,14 @@ class Requests:
             return None, 0.0
         scored = await self._persist(held, "verify", lambda: held.client.score(prefix, step))
         return step_ppl(scored.logprobs), time.perf_counter() - began
+
+    async def ask(self, held: Held, prompt: Sequence[int]) -> tuple[str, float]:
+        """The model's likeliest next token, as text, and seconds. Nothing of it is shown."""
+        began = time.perf_counter()
+        sampling = Sampling(max_new_tokens=held.side.info.room(len(prompt), 1), temperature=0.0)
+        request = GenerateRequest(input_ids=prompt, sampling=sampling)
+        found = await self._persist(held, "verify", lambda: held.client.complete(request))
+        return held.side.tokenizer.decode(found.ids[:1]), time.perf_counter() - began
 
     @asynccontextmanager
     async def place(self, side: Side, stage: ev.Stage, turn: int) -> AsyncIterator[Held]:

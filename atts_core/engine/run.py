@@ -1,22 +1,26 @@
-"""The run: one pool of samples over all problems, without any barrier."""
+"""The run: one pool of samples over all problems, without any barrier that a strategy does not want."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 
 from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import Settings
 from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
+from atts_core.engine.ends import Ends
 from atts_core.engine.pair import Pair
-from atts_core.engine.pipeline import SamplePipeline
-from atts_core.engine.requests import Context, Gate
+from atts_core.engine.requests import Context, Gate, SampleStoppedError
+from atts_core.engine.sample import Sample
 from atts_core.engine.servers import Servers
-from atts_core.engine.votes import vote
-from atts_core.problems.grading import UNKNOWN, Grader
+from atts_core.engine.strategies.registry import STRATEGIES
+from atts_core.engine.strategies.strategy import make
 from atts_core.problems.problem import Problem
 from atts_core.runs.resume import RunProgress
+from atts_core.serving.errors import ContextFull, ServerError
+
+Ended = tuple[ev.SampleEnd, str | None, str]
+"""How a sample ended, its answer, and a message where it failed."""
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -28,35 +32,38 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 class Engine:
-    """Runs every sample of every problem and publishes what happens. Pausing and stopping act at once.
+    """Runs every sample of every problem and publishes what happens.
 
     As many samples are alive as all servers together can hold requests; when one ends, the next begins,
     whatever problem it belongs to. Problems begin in order, and at a full server the earlier one goes first.
+    Where the strategy needs all samples of a problem at once, or the settings allow only so many problems at
+    a time, the next problem begins when one is over.
     """
 
     def __init__(
         self,
         pair: Pair,
         settings: Settings,
-        decider: Decider,
+        decider: Decider | None,
         bus: Bus,
         problems: Sequence[Problem],
-        monitor: DriftMonitor | None = None,
+        monitor: DriftMonitor | None,
+        gate: Gate,
     ) -> None:
+        """`decider` is None where the strategy ranks nothing. Closing `gate` pauses the run."""
+        self.gate = gate
         servers = Servers(pair, bus.publish, settings.patience)
-        self._context = Context(pair, settings, bus, Gate(), servers, monitor)
-        self._decider = decider
+        self._context = Context(pair, settings, bus, gate, servers, decider, monitor)
+        self._strategy = make(self._context)
         self._problems = problems
         self._added = 0
         self._started: set[tuple[int, int]] = set()
-        self._answers: list[list[str | None]] = [[None] * settings.samples for _ in problems]
-        self._ended: list[set[int]] = [set() for _ in problems]
-        self._failed: dict[tuple[int, int], SamplePipeline] = {}
-        self._restored: dict[tuple[int, int], SamplePipeline] = {}
+        self._ends = Ends(bus.publish, problems, settings)
+        self._failed: dict[tuple[int, int], Sample] = {}
+        self._restored: dict[tuple[int, int], Sample] = {}
+        self._alive: dict[tuple[int, int], asyncio.Task[Ended]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._message = ""
-        self._grader = Grader(lambda message: self._publish(ev.Warned(message=message)))
-        self._ending: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def restore(self, progress: RunProgress) -> None:
         """Go on where another engine stopped: call it before `run`, with a decider that was restored as well.
@@ -64,44 +71,35 @@ class Engine:
         Samples that ended are left alone, failed ones begin again at their last finished step.
         """
         self._added = len(progress.problems)
+        self._strategy.restore(progress)
         for index, problem in enumerate(progress.problems):
             for sample in problem.samples:
                 at = (index, sample.sample)
-                if sample.end not in (None, "failed"):
+                if sample.end is not None and sample.end != "failed":
                     self._started.add(at)
-                    self._ended[index].add(sample.sample)
-                    self._answers[index][sample.sample] = sample.answer
+                    self._ends.restore(index, sample.sample, sample.end, sample.answer)
                     continue
                 if sample.started and sample.end is None:
                     self._started.add(at)
-                if sample.turns or sample.answered is not None:
-                    self._restored[at] = pipeline = self._pipeline(*at)
-                    pipeline.restore(sample)
+                if sample.parts or sample.answered is not None:
+                    self._restored[at] = made = self._sample(*at)
+                    made.restore(sample)
         self._tell_monitor(progress)
-
-    def pause(self) -> None:
-        """Let requests under way finish and send no new ones."""
-        if not self._context.gate.closed:
-            self._context.gate.close()
-            self._publish(ev.RunPaused())
-
-    def resume(self) -> None:
-        """Send requests again."""
-        if self._context.gate.closed:
-            self._context.gate.open()
-            self._publish(ev.RunResumed())
 
     def stop_sample(self, problem: int, sample: int) -> None:
         """End one sample before its next request."""
-        self._context.gate.stop(problem, sample)
+        self.gate.stop(problem, sample)
 
     def retry_sample(self, problem: int, sample: int) -> None:
         """Let a failed sample go on from its last finished step; nothing where the run is over."""
-        if self._group is None or (problem, sample) not in self._failed:
+        over = self._group is None or problem in self._ends.decided
+        if over or (problem, sample) not in self._failed:
             return
-        pipeline = self._failed.pop((problem, sample))
-        self._ended[problem].discard(sample)
-        self._group.create_task(self._run_sample(problem, sample, pipeline))
+        assert self._group is not None  # noqa: S101  # it is not over
+        made = self._failed.pop((problem, sample))
+        self._ends.again(problem, sample)
+        self._strategy.joins(made)
+        self._group.create_task(self._run_sample(made))
 
     async def run(self) -> ev.RunEnd:
         """Everything, until the last sample ended.
@@ -109,7 +107,6 @@ class Engine:
         Cancelling it closes the requests under way, publishes `RunFinished(end="interrupted")` and raises
         CancelledError; what was finished stays published.
         """
-        settings = self._context.settings
         for index, problem in enumerate(self._problems[self._added :], start=self._added):
             self._publish(
                 ev.ProblemAdded(
@@ -122,15 +119,11 @@ class Engine:
                     repeats=problem.repeats,
                 )
             )
-        every = ((i, k) for i in range(len(self._problems)) for k in range(settings.samples))
-        work = [at for at in every if at[1] not in self._ended[at[0]]]
-        pair = self._context.pair
-        alive = min(len(work), pair.draft.limiter.total + pair.target.limiter.total)
-        left = iter(work)
         try:
+            await self._ends.finish_decided()
             async with asyncio.TaskGroup() as self._group:
-                for _ in range(alive):
-                    self._group.create_task(self._work(left))
+                for worker in self._workers():
+                    self._group.create_task(worker)
         except asyncio.CancelledError:
             self._publish(ev.RunFinished(end="interrupted"))
             raise
@@ -140,87 +133,107 @@ class Engine:
             raise error from None
         finally:
             self._group = None
-            self._grader.close()
+            self._ends.close()
             await self._context.servers.close()
         end = self._end()
         self._publish(ev.RunFinished(end=end, message=self._message if end != "done" else ""))
         return end
 
-    async def _work(self, work: Iterator[tuple[int, int]]) -> None:
-        for problem, sample in work:
-            pipeline = self._restored.pop((problem, sample), None) or self._pipeline(problem, sample)
-            await self._run_sample(problem, sample, pipeline)
+    def _workers(self) -> Iterator[Coroutine[None, None, None]]:
+        """What runs side by side: workers that each do one sample, or one problem, after another."""
+        settings = self._context.settings
+        whole = STRATEGIES[settings.strategy].whole_problems
+        at_once = settings.at_once or (1 if whole else 0)
+        if at_once:
+            problems = (index for index in range(len(self._problems)) if self._left(index))
+            count = min(at_once, len(self._problems))
+            return (self._work_on_problems(problems) for _ in range(count))
+        samples = (at for index in range(len(self._problems)) for at in self._left(index))
+        sides = (self._context.pair.draft, self._context.pair.target)
+        places = sum(side.limiter.total for side in sides)
+        count = min(sum(len(self._left(index)) for index in range(len(self._problems))), places)
+        return (self._work(samples) for _ in range(count))
 
-    async def _run_sample(self, problem: int, sample: int, pipeline: SamplePipeline) -> None:
-        if (problem, sample) not in self._started:
-            self._started.add((problem, sample))
-            self._publish(ev.SampleStarted(problem=problem, sample=sample))
-        end, answer, message = await pipeline.run()
-        for side in (self._context.pair.draft, self._context.pair.target):
-            side.limiter.forget((problem, sample))
+    def _left(self, problem: int) -> list[tuple[int, int]]:
+        return [(problem, sample) for sample in self._ends.left(problem)]
+
+    async def _work(self, samples: Iterator[tuple[int, int]]) -> None:
+        for at in samples:
+            if at[1] in self._ends.left(at[0]):  # its problem may be decided by now
+                sample = self._take(*at)
+                self._strategy.joins(sample)
+                await self._run_sample(sample)
+
+    async def _work_on_problems(self, problems: Iterator[int]) -> None:
+        for index in problems:
+            samples = [self._take(*at) for at in self._left(index)]
+            for sample in samples:
+                self._strategy.joins(sample)
+            async with asyncio.TaskGroup() as group:
+                for sample in samples:
+                    group.create_task(self._run_sample(sample))
+
+    async def _run_sample(self, sample: Sample) -> None:
+        at = (sample.problem, sample.sample)
+        if sample.problem in self._ends.decided:  # before it began
+            self._strategy.leaves(sample)
+            return
+        if at not in self._started:
+            self._started.add(at)
+            self._publish(ev.SampleStarted(problem=sample.problem, sample=sample.sample))
+        task = self._alive[at] = asyncio.ensure_future(self._turns(sample))
+        try:
+            end, answer, message = await task
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if sample.problem in self._ends.decided and not (me and me.cancelling()):
+                return  # it was told of with the end that decided
+            raise
+        finally:
+            del self._alive[at]
+            self._strategy.leaves(sample)
+            for side in (self._context.pair.draft, self._context.pair.target):
+                side.limiter.forget(at)
         assert self._group is not None  # noqa: S101  # samples run in it
         # Grading may have to calculate: the next sample does not wait for it.
-        self._group.create_task(self._sample_ended(pipeline, problem, sample, end, answer, message))
-
-    def _pipeline(self, problem: int, sample: int) -> SamplePipeline:
-        spec = self._problems[problem]
-        return SamplePipeline(self._context, self._decider, problem, spec.id, spec.question, sample)
+        self._group.create_task(self._sample_ended(sample, end, answer, message))
 
     async def _sample_ended(
-        self,
-        pipeline: SamplePipeline,
-        index: int,
-        sample: int,
-        end: ev.SampleEnd,
-        answer: str | None,
-        message: str,
+        self, sample: Sample, end: ev.SampleEnd, answer: str | None, message: str
     ) -> None:
-        """One sample's end, the vote it changes and the end of its problem, published together.
+        others = await self._ends.tell(sample.problem, sample.sample, end, answer, message)
+        for other in others:
+            task = self._alive.get((sample.problem, other))
+            if task is not None:
+                task.cancel()
+        if end == "failed":
+            self._failed[sample.problem, sample.sample] = sample
+            self._started.discard((sample.problem, sample.sample))
+            self._message = message
 
-        Ends of one problem are told in the order in which they came, however long grading takes.
-        """
-        problem = self._problems[index]
-        async with self._ending[index]:
-            graded = UNKNOWN
-            if end not in ("failed", "stopped"):
-                graded = await self._grader.grade(answer, problem.gold, problem.grading)
-            answers, ended = [*self._answers[index]], self._ended[index] | {sample}
-            answers[sample] = answer
-            outcome = vote(answers)
-            whole = len(ended) == self._context.settings.samples
-            won = (
-                await self._grader.grade(outcome.winner, problem.gold, problem.grading) if whole else UNKNOWN
-            )
-            if end == "failed":
-                self._failed[index, sample] = pipeline
-                self._started.discard((index, sample))
-                self._message = message
-            self._answers[index], self._ended[index] = answers, ended
-            self._publish(
-                ev.SampleFinished(
-                    problem=index,
-                    sample=sample,
-                    end=end,
-                    answer=answer,
-                    correct=graded.correct,
-                    graded=graded.how,
-                    message=message,
-                )
-            )
-            self._publish(
-                ev.VoteChanged(
-                    problem=index,
-                    tally=outcome.tally,
-                    voted=sum(count for _, count in outcome.tally),
-                    ended=len(ended),
-                )
-            )
-            if whole:
-                self._publish(
-                    ev.ProblemFinished(
-                        problem=index, answer=outcome.winner, tied=outcome.tied, correct=won.correct
-                    )
-                )
+    async def _turns(self, sample: Sample) -> Ended:
+        """Turns until the sample ends."""
+        end: ev.SampleEnd | None = None
+        message = ""
+        sample.begin()
+        try:
+            while end is None and sample.turn < self._context.settings.turns:
+                end = await self._strategy.turn(sample)
+                sample.turn += end is None
+        except ContextFull:
+            end = "context-limit"
+        except SampleStoppedError:
+            end = "stopped"
+        except ServerError as error:
+            end, message = "failed", str(error)
+        sample.over()
+        return end or "turn-limit", sample.answer, message
+
+    def _take(self, problem: int, sample: int) -> Sample:
+        return self._restored.pop((problem, sample), None) or self._sample(problem, sample)
+
+    def _sample(self, problem: int, sample: int) -> Sample:
+        return Sample(self._context, problem, self._problems[problem], sample)
 
     def _tell_monitor(self, progress: RunProgress) -> None:
         monitor = self._context.monitor
@@ -230,7 +243,8 @@ class Engine:
             monitor.update(self._problems[verdict.problem].id, verdict.sample, verdict.turn, verdict.ppl)
         for index, problem in enumerate(progress.problems):
             for sample in problem.samples:
-                if sample.end is not None and not (sample.turns and sample.turns[0].verdict):
+                judged = any(isinstance(part, ev.VerdictReached) for part in sample.parts)
+                if sample.end is not None and not judged:
                     monitor.missing(self._problems[index].id, sample.sample)
 
     def _end(self) -> ev.RunEnd:

@@ -18,7 +18,7 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import EMBEDDED, SERVERS, Layers, Settings
 from atts_core.conformal.calibration import Calibration
-from atts_core.conformal.card import calibration_card
+from atts_core.conformal.card import calibration_card, round_card
 from atts_core.conformal.decider import Decider
 from atts_core.conformal.drift import DriftMonitor
 from atts_core.conformal.files import load_calibration
@@ -28,6 +28,7 @@ from atts_core.embedded.tokenizer import EmbeddedTokenizer
 from atts_core.engine.collect import collect_first_turns, identity
 from atts_core.engine.connect import connect_side
 from atts_core.engine.pair import Pair, Side
+from atts_core.engine.requests import Gate
 from atts_core.engine.run import Engine
 from atts_core.errors import SettingsError
 from atts_core.problems.load import ProblemSet
@@ -59,10 +60,8 @@ class Session:
         """
         path = self.settings.calibration
         if path is None:
-            if self.pair.profile is not EMBEDDED or self.settings.conformal.mode in (
-                "conditional",
-                "centred",
-            ):
+            mode, own_judge = self.settings.conformal.mode, self.settings.kind.own_judge
+            if self.pair.profile is not EMBEDDED or own_judge or mode in ("conditional", "centred"):
                 return None
             path = str(EMBEDDED_CALIBRATION)
         calibration = load_calibration(Path(path))
@@ -73,30 +72,41 @@ class Session:
         return calibration
 
     async def start(
-        self, bus: Bus, problems: ProblemSet, *, command: str, run: str = "", warm: bool = True
+        self,
+        bus: Bus,
+        problems: ProblemSet,
+        *,
+        command: str,
+        run: str = "",
+        warm: bool = True,
+        gate: Gate | None = None,
     ) -> Engine:
         """Publish `RunStarted` and give the engine of this run, ready to `run()`.
 
         Where the mode ranks against a calibration and there is none, first steps are collected before. Not
-        `warm`: the run ignores every calibration, because it is to make one. `run` is its identity.
+        `warm`: the run ignores every calibration, because it is to make one. `run` is its identity. Closing
+        `gate` pauses the run, from before it begins.
 
         Raises:
             SettingsError: calibration and settings do not go together.
             ServerError: a server failed while scores were collected.
         """
-        conformal = self.settings.conformal
-        calibration = self.load_calibration(problems) if warm else None
-        if calibration is None and conformal.mode != "online":
-            calibration = await collect_first_turns(self.pair, self.settings, problems, bus)
-        decider = Decider(conformal, calibration)
-        decider.require(problem.id for problem in problems.problems)
+        gate = gate or Gate(bus.publish)
+        decider = (
+            await self._decider(bus, problems, gate, warm=warm) if self.settings.kind.calibrated else None
+        )
         bus.publish(self._run_started(decider, problems, command, run))
         for warning in self.warnings:
             bus.publish(ev.Warned(message=warning))
-        return self._engine(decider, bus, problems)
+        return self._engine(decider, bus, problems, gate)
 
     def go_on(
-        self, bus: Bus, problems: ProblemSet, progress: RunProgress, calibration: Calibration | None
+        self,
+        bus: Bus,
+        problems: ProblemSet,
+        progress: RunProgress,
+        calibration: Calibration | None,
+        gate: Gate | None = None,
     ) -> Engine:
         """The engine of a run that stopped, with its own calibration, ready to `run()` what is left.
 
@@ -107,14 +117,23 @@ class Session:
         started = self._run_started(decider, problems, progress.run.command, progress.run.run)
         refuse_differences(progress, started)
         bus.publish(started)
-        engine = self._engine(decider, bus, problems)
+        engine = self._engine(decider, bus, problems, gate or Gate(bus.publish))
         engine.restore(progress)
         return engine
 
-    def _engine(self, decider: Decider, bus: Bus, problems: ProblemSet) -> Engine:
-        self.calibration = decider.calibration
-        monitor = self._monitor(decider.calibration, problems)
-        return Engine(self.pair, self.settings, decider, bus, problems.problems, monitor)
+    async def _decider(self, bus: Bus, problems: ProblemSet, gate: Gate, *, warm: bool) -> Decider:
+        conformal = self.settings.conformal
+        calibration = self.load_calibration(problems) if warm else None
+        if calibration is None and conformal.mode != "online":
+            calibration = await collect_first_turns(self.pair, self.settings, problems, bus, gate)
+        decider = Decider(conformal, calibration)
+        decider.require(problem.id for problem in problems.problems)
+        return decider
+
+    def _engine(self, decider: Decider | None, bus: Bus, problems: ProblemSet, gate: Gate) -> Engine:
+        self.calibration = decider.calibration if decider else None
+        monitor = self._monitor(self.calibration, problems)
+        return Engine(self.pair, self.settings, decider, bus, problems.problems, monitor, gate)
 
     def watching(self, bus: Bus, sources: Sequence[Source] = ()) -> AbstractAsyncContextManager[None]:
         """Publishes what servers and GPUs, here and at `sources`, say of themselves while the block runs."""
@@ -134,20 +153,27 @@ class Session:
             and calibration.identity.dataset_fingerprint == problems.fingerprint,
         )
 
-    def _run_started(self, decider: Decider, problems: ProblemSet, command: str, run: str) -> ev.RunStarted:
-        settings, conformal, calibration = self.settings, self.settings.conformal, decider.calibration
+    def _run_started(
+        self, decider: Decider | None, problems: ProblemSet, command: str, run: str
+    ) -> ev.RunStarted:
+        settings = self.settings
+        card = None
+        if decider is not None:
+            card = calibration_card(settings.conformal, decider.calibration)
+        elif settings.kind.rated:
+            card = round_card(settings.conformal)
         return ev.RunStarted(
             run=run,
             command=command,
             started_at=time.time(),
             version=__version__,
-            strategy="atts",
+            strategy=settings.strategy,
             takeover=settings.takeover,
             samples=settings.samples,
             turns=settings.turns,
             seed=settings.seed,
             models=(self.pair.draft.card(), self.pair.target.card()),
-            calibration=calibration_card(conformal, calibration),
+            calibration=card,
             settings=msgspec.to_builtins(settings),
             dataset=problems.dataset,
             fingerprint=problems.fingerprint,
@@ -209,7 +235,7 @@ async def open_session(
             session.warnings.append(
                 "A server of this pair honours no seed, so --seed cannot make this run repeatable."
             )
-        if settings.conformal.mode == "online" and given.seed is not None:
+        if settings.kind.calibrated and settings.conformal.mode == "online" and given.seed is not None:
             session.warnings.append(
                 "Mode online decides by the steps before, in the order in which they come, so --seed alone "
                 "cannot make this run repeatable; any other mode can."

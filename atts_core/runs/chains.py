@@ -99,7 +99,7 @@ def chain_events(
     unit = seconds / sum(weights) if weights else 0.0
     at = 0.0
     for step, weight in zip(chain.steps, weights, strict=True):
-        here = {"problem": problem, "sample": sample, "turn": step.turn}
+        here: dict[str, Any] = {"problem": problem, "sample": sample, "turn": step.turn}
         end = at + weight * unit
         verifying = len(step.text) * VERIFYING * unit if step.verdict else 0.0
         written = end - verifying

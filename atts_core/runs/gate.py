@@ -124,8 +124,8 @@ def _step_finished(gate: Gate, event: ev.DraftFinished | ev.TakeOverFinished) ->
 
 
 def _verdict_reached(gate: Gate, event: ev.VerdictReached) -> str:
-    if event.ppl is None and event.verdict != "unverifiable":
-        return "it judges a step without a PPL"
+    if event.ppl is None and event.rating is None and event.verdict != "unverifiable":
+        return "it judges a step without a PPL or a rating"
     return _anywhere(gate, event)
 
 

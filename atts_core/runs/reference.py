@@ -6,7 +6,7 @@ over, its text ("eval_generate").
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -92,13 +92,10 @@ class RecordMaker:
                 self._add(event, model=ASYNC.draft, output=event.text)
             case ev.VerdictReached():
                 self._add(event, model=ASYNC.verified, ppl=event.ppl, percentile=_percentile(event))
-            case ev.TakeOverStarted(variant="rewrite"):
-                drafts = [
-                    entry
-                    for entry in self._history[event.problem, event.sample]
-                    if entry["model"] == ASYNC.draft and entry["turn"] == event.turn
-                ]
-                drafts[-1]["discarded"] = True
+            case ev.DraftStarted() | ev.TakeOverStarted(variant="rewrite"):
+                self._discard(event)
+            case ev.AttemptKept():
+                self._discard(event, but=event.attempt)
             case ev.TakeOverFinished():
                 self._add(event, model=ASYNC.target, output=event.text)
             case ev.SampleFinished():
@@ -112,6 +109,23 @@ class RecordMaker:
                 }
             case _:
                 pass
+
+    def _drafts(
+        self, event: ev.DraftStarted | ev.TakeOverStarted | ev.AttemptKept
+    ) -> Iterator[dict[str, Any]]:
+        """What the draft wrote in the turn of an event."""
+        for entry in self._history.get((event.problem, event.sample), ()):
+            if entry["model"] == ASYNC.draft and entry["turn"] == event.turn:
+                yield entry
+
+    def _discard(
+        self, event: ev.DraftStarted | ev.TakeOverStarted | ev.AttemptKept, but: int | None = None
+    ) -> None:
+        """The turn's drafts are not part of the chain, `but` one."""
+        for number, entry in enumerate(self._drafts(event)):
+            entry["discarded"] = True
+            if number == but:
+                del entry["discarded"]
 
     def _add(
         self, event: ev.DraftFinished | ev.VerdictReached | ev.TakeOverFinished, **entry: object

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -20,9 +20,6 @@ from atts_core.errors import RunError, SettingsError
 from atts_core.problems.problem import Problem
 from atts_core.runs.file import About, RunFile
 
-Next = Literal["draft", "verify", "target", "turn"]
-"""What comes next: the draft writes, the target scores, the target writes, or the turn is complete."""
-
 MAY_DIFFER = (
     "draft",
     "target",
@@ -33,6 +30,7 @@ MAY_DIFFER = (
     "timeout_between_tokens",
     "timeout_total",
     "patience",
+    "at_once",
     "strict",
     "calibration",
 )
@@ -43,6 +41,8 @@ holds is compared by its fingerprint."""
 class FinishedStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step that its model finished: what `engine.chain.Written` needs."""
 
+    turn: int
+    role: ev.Role
     text: str
     ids: tuple[int, ...]
     """Without end-of-text."""
@@ -53,53 +53,23 @@ class FinishedStep(msgspec.Struct, frozen=True, kw_only=True):
     first_token_seconds: float
 
 
-class FinishedTurn(msgspec.Struct, frozen=True, kw_only=True):
-    """One turn as far as it got; later parts are None where it did not get there."""
-
-    draft: FinishedStep | None = None
-    verdict: ev.VerdictReached | None = None
-    target: FinishedStep | None = None
-
-    @property
-    def next(self) -> Next:
-        """What comes next in this turn."""
-        if self.draft is None:
-            return "draft"
-        if self.verdict is None:
-            return "verify"
-        if self.verdict.verdict == "accept":
-            return "turn"
-        return "target" if self.target is None else "turn"
+Part = FinishedStep | ev.VerdictReached | ev.AttemptKept
+"""What of a sample is finished: a text, a decision on one, or one between several."""
 
 
 class SampleProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a sample got: replay `turns` into a chain and go on with `next` of turn `turn`.
+    """How far a sample got: its finished parts in order, out of which its strategy makes the chain again.
 
-    A turn whose draft answered was not verified and has no verdict; its sample has ended. `answered` is the
-    answer that `AnswerFound` already told of, so that it is not told twice.
+    `answered` is the answer that `AnswerFound` already told of, so that it is not told twice.
     """
 
     problem: int
     sample: int
     started: bool = False
-    turns: tuple[FinishedTurn, ...] = ()
+    parts: tuple[Part, ...] = ()
     answered: str | None = None
     end: ev.SampleEnd | None = None
     answer: str | None = None
-
-    @property
-    def turn(self) -> int:
-        """Number of the turn to go on in."""
-        if not self.turns or self.turns[-1].next != "turn":
-            return max(len(self.turns) - 1, 0)
-        return len(self.turns)
-
-    @property
-    def next(self) -> Next:
-        """The stage of turn `turn` to go on with."""
-        if not self.turns or self.turns[-1].next == "turn":
-            return "draft"
-        return self.turns[-1].next
 
 
 class ProblemProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,15 +119,10 @@ class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(slots=True)
 class _Sample:
     started: bool = False
-    turns: list[FinishedTurn] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     answered: str | None = None
     end: ev.SampleEnd | None = None
     answer: str | None = None
-
-    def put(self, turn: int, **parts: Any) -> None:
-        while len(self.turns) <= turn:
-            self.turns.append(FinishedTurn())
-        self.turns[turn] = msgspec.structs.replace(self.turns[turn], **parts)
 
 
 @dataclass(slots=True)
@@ -200,7 +165,7 @@ def read_progress(path: Path) -> RunProgress:
                         problem=index,
                         sample=number,
                         started=sample.started,
-                        turns=tuple(sample.turns),
+                        parts=tuple(sample.parts),
                         answered=sample.answered,
                         end=sample.end,
                         answer=sample.answer,
@@ -220,13 +185,17 @@ def read_progress(path: Path) -> RunProgress:
     )
 
 
-def restore_decider(progress: RunProgress, calibration: Calibration | None) -> Decider:
-    """A decider that has decided what the run decided, in that order, and goes on from there.
+def restore_decider(progress: RunProgress, calibration: Calibration | None) -> Decider | None:
+    """A decider that has decided what the run decided, in that order, and goes on from there; None where its
+    strategy has none.
 
     Raises:
         SettingsError: with this calibration it would have decided otherwise, or it cannot decide at all.
     """
-    decider = Decider(progress.settings.conformal, calibration)
+    settings = progress.settings
+    if not settings.kind.calibrated:
+        return None
+    decider = Decider(settings.conformal, calibration)
     ids = [problem.problem.id for problem in progress.problems]
     for verdict in progress.verdicts:
         again = decider.decide(ids[verdict.problem], verdict.turn, verdict.ppl, verdict.u)
@@ -336,14 +305,17 @@ class _Reading:
         sample.end, sample.answer = event.end, event.answer
 
     def _draft_finished(self, event: ev.DraftFinished) -> None:
-        self.sample(event).put(event.turn, draft=_step(event), verdict=None, target=None)
+        self.sample(event).parts.append(_step(event, "draft"))
 
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
-        self.sample(event).put(event.turn, verdict=event)
+        self.sample(event).parts.append(event)
         self.verdicts.append(event)
 
     def _take_over_finished(self, event: ev.TakeOverFinished) -> None:
-        self.sample(event).put(event.turn, target=_step(event))
+        self.sample(event).parts.append(_step(event, "target"))
+
+    def _attempt_kept(self, event: ev.AttemptKept) -> None:
+        self.sample(event).parts.append(event)
 
     def _answer_found(self, event: ev.AnswerFound) -> None:
         self.sample(event).answered = event.answer
@@ -362,12 +334,15 @@ _RULES: dict[type[ev.AnyEvent], Callable[[_Reading, Any], None]] = {
     ev.DraftFinished: _Reading._draft_finished,
     ev.VerdictReached: _Reading._verdict_reached,
     ev.TakeOverFinished: _Reading._take_over_finished,
+    ev.AttemptKept: _Reading._attempt_kept,
     ev.AnswerFound: _Reading._answer_found,
 }
 
 
-def _step(event: ev.DraftFinished | ev.TakeOverFinished) -> FinishedStep:
+def _step(event: ev.DraftFinished | ev.TakeOverFinished, role: ev.Role) -> FinishedStep:
     return FinishedStep(
+        turn=event.turn,
+        role=role,
         text=event.text,
         ids=event.ids,
         tokens=event.tokens,

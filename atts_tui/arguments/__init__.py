@@ -1,1 +1,1 @@
-"""The options of every command, as `argparse` reads them. Imports nothing else of ours: `--help` is quick."""
+"""The options of every command, as `argparse` reads them. Imports nothing slow: `--help` is quick."""

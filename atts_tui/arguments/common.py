@@ -3,6 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, TypeAlias
 
+from atts_core.engine.strategies.registry import ATTS, STRATEGIES
+
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
     """Where a command adds its parser."""
@@ -64,6 +66,7 @@ def server_options(parser: argparse.ArgumentParser) -> None:
 def run_options(parser: argparse.ArgumentParser, *, samples: int = 16, mode: str = MODE_DEFAULT) -> None:
     """How a run is made."""
     server_options(parser)
+    strategy_options(parser)
     method = parser.add_argument_group("method")
     method.add_argument(
         "--samples", type=int, metavar="M", help=f"chains for each problem (default: {samples})"
@@ -144,6 +147,37 @@ def metrics_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup
         "--metrics-host", metavar="ADDRESS", help="address to serve them on (default: 127.0.0.1)"
     )
     return monitoring
+
+
+def strategy_options(parser: argparse.ArgumentParser) -> None:
+    """How the two models share the work."""
+    described = "".join(f"{kind.name}: {kind.sentence}. " for kind in STRATEGIES.values())
+    group = parser.add_argument_group(
+        "strategy",
+        f"{described}An option that means nothing to the strategy is refused.",
+    )
+    group.add_argument("--strategy", metavar="NAME", help=f"{', '.join(STRATEGIES)} (default: {ATTS})")
+    group.add_argument(
+        "--attempts", type=int, metavar="N", help="self-reject: drafts of a turn at most (default: 3)"
+    )
+    group.add_argument(
+        "--min-rating", type=int, metavar="N", help="spec-reason: from which a step is kept (default: 7)"
+    )
+    group.add_argument(
+        "--at-once",
+        type=int,
+        metavar="N",
+        help="problems under way at a time (default: as many as the servers can take; sync: 1)",
+    )
+    group.add_argument(
+        "--stop-when-decided",
+        nargs="?",
+        type=float,
+        const=0.0,
+        metavar="ERROR",
+        help="stop a problem's other samples when its vote cannot change any more; with a number, such as "
+        "0.01, when it would change with at most that probability (default: never)",
+    )
 
 
 def screen_options(parser: "argparse.ArgumentParser | argparse._ArgumentGroup") -> None:

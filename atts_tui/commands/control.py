@@ -12,6 +12,7 @@ from atts_core.state import RunState
 from atts_tui.commands.plan import Plan
 
 if TYPE_CHECKING:
+    from atts_core.engine.requests import Gate
     from atts_core.engine.run import Engine
 
 
@@ -21,14 +22,19 @@ class Control:
     def __init__(self, bus: Bus) -> None:
         self.task: asyncio.Task[object] | None = None
         self._bus = bus
+        self._gate: Gate | None = None
         self._engine: Engine | None = None
         self._wish = False
         self._trouble = False
 
-    def attach(self, engine: "Engine") -> None:
-        """The engine is ready; a pause asked for earlier holds."""
-        self._engine = engine
+    def hold(self, gate: "Gate") -> None:
+        """Requests will go through this gate; a pause asked for earlier holds."""
+        self._gate = gate
         self._obey()
+
+    def attach(self, engine: "Engine") -> None:
+        """The engine is ready."""
+        self._engine = engine
 
     def pause(self) -> None:
         """Send no new requests."""
@@ -82,12 +88,12 @@ class Control:
         self._obey()
 
     def _obey(self) -> None:
-        if self._engine is None:
+        if self._gate is None:
             return
         if self._wish or self._trouble:
-            self._engine.pause()
+            self._gate.close()
         else:
-            self._engine.resume()
+            self._gate.open()
 
 
 def begin(plan: Plan) -> tuple[Bus, RunState]:

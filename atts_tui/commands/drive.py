@@ -11,6 +11,7 @@ from pathlib import Path
 from atts_core import __version__, config
 from atts_core.bus import Bus
 from atts_core.engine.collect import Scores
+from atts_core.engine.requests import Gate
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
 from atts_core.problems.builtin.readable import readable
@@ -61,7 +62,9 @@ async def drive(
             try:
                 async with recorder:
                     started(path)
-                    engine = await _engine(plan, session, bus, path)
+                    gate = Gate(bus.publish)
+                    control.hold(gate)
+                    engine = await _engine(plan, session, bus, path, gate)
                     if session.calibration is not None and plan.progress is None:
                         recorder.keep(KEPT_CALIBRATION, calibration_bytes(session.calibration))
                     control.attach(engine)
@@ -95,18 +98,19 @@ async def _metrics(plan: Plan, bus: Bus) -> AsyncIterator[RunMetrics | None]:
             yield metrics
 
 
-async def _engine(plan: Plan, session: Session, bus: Bus, path: Path) -> Engine:
+async def _engine(plan: Plan, session: Session, bus: Bus, path: Path, gate: Gate) -> Engine:
     problems = plan.problems
     if plan.progress is not None:
         card = plan.progress.run.calibration
         return session.go_on(
-            bus, problems, plan.progress, kept_calibration(path, card.source if card else "")
+            bus, problems, plan.progress, kept_calibration(path, card.source if card else ""), gate
         )
     if session.pair.profile is config.EMBEDDED and problems.dataset == TYPED:
         problems = readable_problem(problems)
         if problems.dataset == TYPED:
             session.warnings.append(readable(problems.problems[0].question).explain())
-    return await session.start(bus, problems, command=plan.command, run=path.stem, warm=not plan.collects)
+    warm = not plan.collects
+    return await session.start(bus, problems, command=plan.command, run=path.stem, warm=warm, gate=gate)
 
 
 def _open_file(plan: Plan) -> tuple[Path, RunWriter]:

@@ -55,7 +55,7 @@ async def engine(url: str) -> tuple[float, int]:
         side = Side("draft", client, client.info, Words(), Limiter(bench_client.STREAMS))  # type: ignore[arg-type]
         bus, state = Bus(), RunState()
         subscription = bus.subscribe()
-        context = Context(Pair(side, side, SERVERS), settings, bus, Gate())
+        context = Context(Pair(side, side, SERVERS), settings, bus, Gate(bus.publish))
         card = side.card()
         bus.publish(
             ev.RunStarted(

@@ -12,6 +12,7 @@ import pytest
 from atts_core import events as ev
 from atts_core.bus import Bus, Subscription
 from atts_core.config import Given, load
+from atts_core.conformal.decider import Decider
 from atts_core.engine import requests, servers
 from atts_core.engine.answers import find_answer
 from atts_core.engine.run import Engine
@@ -59,9 +60,9 @@ async def test_prompts_only_ever_grow(
     targets: dict[tuple[int, int], list[list[int]]] = defaultdict(list)
     write, score = requests.Requests.write, requests.Requests.score
 
-    async def watched_write(self: Any, held: Any, prompt: Sequence[int], turn: int) -> Any:
+    async def watched_write(self: Any, held: Any, prompt: Sequence[int], turn: int, **more: Any) -> Any:
         (drafts if held.side.role == "draft" else targets)[self.problem, self.sample].append(list(prompt))
-        return await write(self, held, prompt, turn)
+        return await write(self, held, prompt, turn, **more)
 
     async def watched_score(self: Any, held: Any, prefix: Sequence[int], step: Sequence[int]) -> Any:
         targets[self.problem, self.sample].append(list(prefix))
@@ -145,14 +146,14 @@ async def test_a_paused_run_sends_nothing_new_and_goes_on_where_it_stood(
         batches = subscription.batches()
         while not any(isinstance(s.event, ev.VerdictReached) for s in stamps):
             stamps += await anext(batches)
-        engine.pause()
+        engine.gate.close()
         while opened.pair.draft.limiter.active or opened.pair.target.limiter.active:
             stamps += await anext(batches)
         stamps += subscription.drain()
         paused_at = next(n for n, s in enumerate(stamps) if isinstance(s.event, ev.RunPaused))
         started = (ev.DraftStarted, ev.VerificationStarted, ev.TakeOverStarted)
         assert not [s for s in stamps[paused_at:] if isinstance(s.event, started)]
-        engine.resume()
+        engine.gate.open()
         assert await task == "done"
         stamps += subscription.drain()
     state = RunState().fold(stamps)
@@ -258,7 +259,7 @@ async def test_what_waits_for_a_place_does_not_leave_while_paused(embedded_pair:
         batches = subscription.batches()
         while not any(isinstance(s.event, ev.StageQueued) for s in stamps):
             stamps += await anext(batches)
-        engine.pause()
+        engine.gate.close()
         while opened.pair.draft.limiter.active or opened.pair.target.limiter.active:  # noqa: ASYNC110
             await asyncio.sleep(0)
         stamps += subscription.drain()
@@ -269,7 +270,7 @@ async def test_what_waits_for_a_place_does_not_leave_while_paused(embedded_pair:
         engine.stop_sample(0, queued.sample)
         while not any(isinstance(s.event, ev.SampleFinished) for s in stamps):
             stamps += await anext(batches)
-        engine.resume()
+        engine.gate.open()
         assert await task == "done"
         stamps += subscription.drain()
     ends = {sample.index: sample.end for sample in RunState().fold(stamps).problems[0].samples}
@@ -303,7 +304,7 @@ async def test_a_defect_ends_the_run_as_failed_and_is_not_wrapped(
 
     async with session(embedded_pair, samples=2) as opened:
         engine, subscription = await start(opened, [LONG])
-        monkeypatch.setattr(engine._decider, "decide", broken)
+        monkeypatch.setattr(Decider, "decide", broken)
         with pytest.raises(ZeroDivisionError):
             await engine.run()
     last = subscription.drain()[-1].event

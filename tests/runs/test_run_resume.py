@@ -18,6 +18,7 @@ from atts_core.engine.votes import vote
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.resume import (
+    FinishedStep,
     RunProgress,
     SampleProgress,
     differences,
@@ -87,7 +88,7 @@ class Engine:
         at = {"problem": done.problem, "sample": done.sample}
         if not done.started:
             yield [ev.SampleStarted(**at)]
-        turn, stage = done.turn, done.next
+        turn, stage = where(done)
         while turn < TURNS:
             here = {**at, "turn": turn}
             if stage == "draft":
@@ -145,6 +146,17 @@ class Engine:
                 ev.ProblemFinished(problem=problem, answer=outcome.winner, tied=outcome.tied, correct=None)
             )
         return group
+
+
+def where(done: SampleProgress) -> tuple[int, str]:
+    """Turn and stage to go on with."""
+    if not done.parts:
+        return 0, "draft"
+    last = done.parts[-1]
+    if isinstance(last, ev.VerdictReached):
+        return (last.turn + 1, "draft") if last.verdict == "accept" else (last.turn, "target")
+    assert isinstance(last, FinishedStep)
+    return (last.turn, "verify") if last.role == "draft" else (last.turn + 1, "draft")
 
 
 def result(state: RunState) -> object:

@@ -11,7 +11,7 @@ from atts_core import events as ev
 from atts_core.errors import RunError
 from atts_core.runs import keyframes, schema
 from atts_core.runs.file import About, RunFile
-from atts_core.runs.resume import read_progress
+from atts_core.runs.resume import FinishedStep, read_progress
 from atts_core.runs.writer import RunWriter
 from atts_core.state import RunState
 
@@ -116,16 +116,16 @@ def test_a_file_that_was_exchanged_is_not_written_to(
     writer.abandon()
 
 
-def test_a_second_draft_of_a_turn_is_verified_anew(
+def test_every_draft_of_a_turn_is_kept_with_its_verdict(
     tmp_path: Path, about: About, beginning: list[ev.AnyEvent]
 ) -> None:
     writer = RunWriter.create(tmp_path / "r.atts", about)
     writer.append(stamped([*beginning, *step("no"), verdict("take-over"), *step("yes")]))
     writer.close()
     sample = read_progress(tmp_path / "r.atts").problems[0].samples[0]
-    assert (sample.turn, sample.next) == (0, "verify")
-    assert sample.turns[0].draft is not None
-    assert sample.turns[0].draft.text == "yes"
+    assert [part.text if isinstance(part, FinishedStep) else part.verdict for part in sample.parts] == [
+        "no", "take-over", "yes",
+    ]  # fmt: skip
 
 
 def test_a_file_has_its_name_only_once_it_is_whole(
