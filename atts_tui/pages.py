@@ -32,6 +32,10 @@ PAGES: tuple[Page, ...] = (
         help="What the threshold promises, what came of it so far, drift, and whether PPL carries signal.",
     ),
     Page(
+        "machines", "Machines", "atts_tui.screens.machines:MachinesScreen", "5",
+        help="GPUs, KV cache, requests and rates of every server, and memory against samples running.",
+    ),
+    Page(
         "log", "Log", "atts_tui.screens.log:LogScreen", "6", rows="line",
         help="What happened, line by line: verdicts, answers, warnings. Enter goes to the sample of a line.",
     ),

@@ -171,6 +171,13 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def span(seconds: float) -> str:
+    """How long, in one word or two: 24 s, 3 min, 2 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
+
+
 def gigabytes(size: int) -> str:
     """Bytes as GB, one decimal below 10."""
     value = size / 1e9

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import machine_events
 import pytest
 import synthetic
 from driving import frame
@@ -96,3 +97,13 @@ def test_no_color(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_ascii(snap_compare: Compare, size: tuple[int, int]) -> None:
     app = _app(_mid(), ascii_only=True)
     assert snap_compare(app, terminal_size=size, run_before=_pressing())
+
+
+@pytest.mark.parametrize("size", [(200, 60), (120, 40), (80, 24)])
+def test_machines_of_eight_gpus(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(_app(machine_events.events()), terminal_size=size, run_before=_pressing("5"))
+
+
+def test_machines_without_a_gpu_ascii(snap_compare: Compare) -> None:
+    app = _app(_mid(), ascii_only=True)
+    assert snap_compare(app, terminal_size=(80, 24), run_before=_pressing("5"))
