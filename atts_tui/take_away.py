@@ -1,5 +1,6 @@
 """Taking something away from the screen: text into the clipboard, a picture or a long text into a file."""
 
+from io import StringIO
 from pathlib import Path
 
 from atts_core.state import RunState
@@ -43,6 +44,10 @@ class TakeAway(Themed):
         """Write a new file beside those that exist, and say where."""
         run = self.state.run.run if self.state.run is not None else "run"
         safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in run)
+        if self.is_web:  # the files of this machine are not those of who looks
+            self.deliver_text(StringIO(text), save_filename=f"atts-{safe}-{what}.{ending}")
+            self._say(f"{said}: sent to the browser, which keeps it among its downloads.")
+            return
         folder = self._export_folder if self._export_folder is not None else Path.cwd()
         number = 1
         while (path := folder / f"atts-{safe}-{what}-{number}.{ending}").exists():

@@ -22,9 +22,7 @@ def add_watch_and_replay(commands: "Commands") -> None:
     )
     watch.add_argument("--once", action="store_true", help="print how it stands and leave")
     watch.add_argument("--json", action="store_true", help="with --once: one JSON object on stdout")
-    watch.add_argument(
-        "--read-only", action="store_true", help="only look: nothing can be paused, ended or saved"
-    )
+    watch.add_argument("--read-only", action="store_true", help="only look: nothing can be paused or ended")
     watch.add_argument("--headless", action="store_true", help="no screen: progress lines until it ends")
     watch.add_argument(
         "--stop", action="store_true", help="ask its engine to end the run; what is finished is kept"

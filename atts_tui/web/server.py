@@ -59,6 +59,8 @@ class WebServer(Server):
         async def guarded(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
+            if request.path.startswith("/download/"):  # its page asks there, with a key that is a secret
+                return await handler(request)
             given = request.path.split("/", 2)[1] if request.path.count("/") >= 2 else ""
             if not hmac.compare_digest(given.encode(), self._secret.encode()):
                 return web.Response(status=404, text="Nothing is here.", headers=HEADERS)
@@ -77,7 +79,7 @@ class WebServer(Server):
                 web.get(f"{base}/page.css", _file("page.css")),
                 web.get(f"{base}/page.js", _file("page.js")),
                 web.get(f"{base}/ws", self._socket),
-                web.get(base + "/download/{key}", self.handle_download),
+                web.get("/download/{key}", self.handle_download),
                 web.static(f"{base}/static", self.statics_path),
             ]
         )

@@ -102,6 +102,26 @@ async def test_the_socket_shows_the_run_to_its_own_page_only(home: dict[str, str
             assert full.value.status == 503
 
 
+async def test_a_picture_goes_to_the_browser_and_not_to_this_machine(home: dict[str, str]) -> None:
+    async with (
+        serving(home) as address,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{address}ws?width=120&height=40", headers=origin(address)) as socket,
+    ):
+        await shown(socket, "DONE")
+        await socket.send_str(json.dumps(["stdin", "e"]))
+        async with asyncio.timeout(PATIENCE):
+            while (message := await socket.receive()).type is not aiohttp.WSMsgType.TEXT:
+                pass
+        kind, key = json.loads(message.data)
+        assert kind == "deliver_file_start"
+        root = "/".join(address.split("/", 3)[:3])
+        async with session.get(f"{root}/download/{key}") as answer:
+            assert "<svg" in await answer.text()
+        async with session.get(f"{root}/download/{key[::-1]}") as answer:
+            assert answer.status == 404
+
+
 @pytest.fixture
 def running(home: dict[str, str]) -> Iterator[str]:
     """The name of a run that takes its time."""
