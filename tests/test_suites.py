@@ -100,7 +100,7 @@ settings = { limit = 10 }
         ("[settings]\ndataset = 'b'\n[[run]]\nname = 'x'\n[[run]]\nname = 'x'\nseed = 2", "called 'x'"),
         ("[settings]\ndataset = 'b'\n[[pair]]\nname = 'x'", "URLs of its servers, or a preset"),
         (
-            "[settings]\ndataset = 'b'\n[[pair]]\nname = 'x'\ndraft = 'http://a'\nservers = { restart = true }",
+            "[settings]\ndataset = 'b'\n[[pair]]\nname = 'x'\ndraft = 'http://a'\nservers = {restart = true}",
             "no preset",
         ),
         (f"[settings]\ndataset = 'b'\n[matrix]\nseed = {list(range(1001))}", "at most 1,000"),

@@ -1,5 +1,6 @@
 """Commands that make a run: solve, demo, eval, calibrate."""
 
+import argparse
 from typing import TYPE_CHECKING
 
 from atts_tui.arguments.common import command, resume_options, run_options
@@ -54,15 +55,16 @@ def add_demo(commands: "Commands") -> None:
     resume_options(demo)
 
 
-def add_eval(commands: "Commands") -> None:
-    """`atts eval`."""
+def add_eval(commands: "Commands") -> argparse.ArgumentParser:
+    """`atts eval`; returns its parser."""
     evaluate = command(
         commands,
         "eval",
         "a data set, all problems in one pool",
         "examples:\n  atts eval builtin --limit 200\n"
         "  atts eval builtin --limit 1000 --detach && atts watch\n"
-        "  atts eval --resume 20261120-101500-eval",
+        "  atts eval --resume 20261120-101500-eval\n"
+        "  atts eval --suite suite.toml",
         handler=HANDLER,
     )
     evaluate.add_argument(
@@ -72,6 +74,21 @@ def add_eval(commands: "Commands") -> None:
     evaluate.add_argument("--level", type=int, metavar="L", help="difficulty 2 to 5 (default: mixed)")
     run_options(evaluate)
     resume_options(evaluate)
+    suite = evaluate.add_argument_group("suite")
+    suite.add_argument(
+        "--suite",
+        metavar="FILE",
+        help="many runs out of one TOML file (pairs × data sets × strategies × alphas), then one table; goes "
+        "on where it was left",
+    )
+    suite.add_argument("--dry-run", action="store_true", help="with --suite: print the commands of its runs")
+    return evaluate
+
+
+def eval_options() -> dict[str, argparse.Action]:
+    """Every option of `atts eval` by its name in a file."""
+    commands = argparse.ArgumentParser().add_subparsers()
+    return {action.dest: action for action in add_eval(commands)._actions if action.dest != "help"}
 
 
 def add_calibrate(commands: "Commands") -> None:

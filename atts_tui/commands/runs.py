@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from atts_core import events as ev
-from atts_core.errors import AttsError
+from atts_core.errors import AttsError, SettingsError
 from atts_core.state import RunState
 from atts_tui.commands.control import Control, begin
 from atts_tui.commands.detach import detach, tell_parent
@@ -25,6 +25,12 @@ STATUS_OF_END = {"done": 0, "incomplete": 1, "failed": 1, "interrupted": 130}
 
 def run(arguments: argparse.Namespace) -> int:
     """The whole command; returns the exit status."""
+    if getattr(arguments, "suite", None) is not None:
+        from atts_tui.commands.suite import run_suite  # noqa: PLC0415  # runs are processes of their own
+
+        return run_suite(arguments)
+    if getattr(arguments, "dry_run", False):
+        raise SettingsError("--dry-run goes with --suite.")
     on_screen = wants_screen(arguments)
     match arguments.command:
         case "solve":

@@ -19,11 +19,16 @@ from atts_core.engine.strategies.registry import METHOD, STRATEGIES
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs.folder import make_folder, run_files, runs_folder
 from atts_core.suites import Cell, PairSpec, SuiteFile, Value, expand, read_suite
+from atts_tui.arguments.running import eval_options
 from atts_tui.commands.suite_table import suite_table
 from atts_tui.text import clean_line
 
 ALONE = ("suite", "runs_dir", "json", "limit", "handler", "command", "headless", "dry_run")
 """Options that go with --suite; all others belong into the file."""
+
+
+INTERRUPTED = 130
+"""Exit status of a command that was told to stop."""
 
 
 class Done(msgspec.Struct, kw_only=True):
@@ -43,8 +48,9 @@ class Progress(msgspec.Struct, kw_only=True):
     runs: dict[str, Done] = {}
 
 
-def run_suite(arguments: argparse.Namespace, options: Mapping[str, argparse.Action]) -> int:
-    """The whole command; `options` are those of `atts eval` by name. Returns the exit status."""
+def run_suite(arguments: argparse.Namespace) -> int:
+    """The whole command; returns the exit status."""
+    options = eval_options()
     _refuse_others(arguments, options)
     path = Path(arguments.suite)
     suite = read_suite(path)
@@ -174,7 +180,7 @@ class Runner:
         done.status, done.said = self._atts(words, found)
         found()
         self._write()
-        if done.status == 130:
+        if done.status == INTERRUPTED:
             raise KeyboardInterrupt
         if done.status:
             self._say(f"{cell.name}: failed: {done.said}")
@@ -182,7 +188,7 @@ class Runner:
             self._say(f"{cell.name}: done in {time.monotonic() - began:.0f} s")
 
     def _calibrated(self, cell: Cell) -> list[str] | None:
-        """The option that names the calibration of a run, made where there is none yet; None where it failed."""
+        """The option that names a run's calibration, collected where there is none; None if that failed."""
         wanted = self._suite.calibration
         kind = STRATEGIES.get(str(cell.options.get("strategy", "atts")))
         if wanted is None or kind is None or not kind.calibrated or "calibration" in cell.options:
@@ -198,7 +204,9 @@ class Runner:
             make_folder(path.parent)
             self._say(f"collecting calibration scores of {dataset}")
             where = ["-o", str(path), "--runs-dir", str(path.parent), "--headless"]
-            status, said = self._atts([*words, *where], lambda: None)
+            status, said = self._atts([*words, *where])
+            if status == INTERRUPTED:
+                raise KeyboardInterrupt
             if status:
                 done = self._progress.runs[cell.key]
                 done.status, done.said = status, f"its calibration failed: {said}"
@@ -217,7 +225,9 @@ class Runner:
             option = "--" + name.replace("_", "-")
             words += [option] if value is True else [] if value is False else [option, str(value)]
         self._say(f"starting the servers of {pair.name}")
-        status, said = self._atts(words, lambda: None)
+        status, said = self._atts(words)
+        if status == INTERRUPTED:
+            raise KeyboardInterrupt
         if status == 0:
             return True
         for other in cells:
@@ -231,9 +241,9 @@ class Runner:
     def _down(self, pair: PairSpec | None) -> None:
         if pair is not None and pair.preset is not None:
             self._say(f"stopping the servers of {pair.name}")
-            self._atts(["servers", "down", "--name", servers_name(pair)], lambda: None)
+            self._atts(["servers", "down", "--name", servers_name(pair)])
 
-    def _atts(self, words: Sequence[str], seen: Callable[[], None]) -> tuple[int, str]:
+    def _atts(self, words: Sequence[str], seen: Callable[[], None] = lambda: None) -> tuple[int, str]:
         """Runs `atts` with these words; its progress goes to our stderr. Exit status, and what it said last.
 
         ctrl-C reaches it as well as us: it keeps what is finished, and we wait for it.
@@ -242,7 +252,7 @@ class Runner:
         command = [sys.executable, "-m", "atts_tui.cli", *words]
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            with subprocess.Popen(
+            with subprocess.Popen(  # noqa: S603  # ourselves
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

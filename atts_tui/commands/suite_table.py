@@ -91,7 +91,7 @@ def markdown(lines: list[Line], baseline: str) -> str:
     """The table for a README."""
     columns = _columns(baseline)
     rows = [columns, ["---", *["--:"] * (len(columns) - 1)], *(_cells(line) for line in lines)]
-    return "".join(f"| {' | '.join(cell.replace('|', '\\|') for cell in row)} |\n" for row in rows)
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |\n" for row in rows)
 
 
 def _columns(baseline: str) -> list[str]:
@@ -140,7 +140,8 @@ def _said(found: Difference) -> str:
         return f"{100 * value:+.1f}".replace("-", "−")
 
     interval = "" if found.low is None else f" [{one(found.low)}, {one(found.high)}]"
-    return f"{one(found.value)}{' ×' if found.unit == 'times' else ' %' if found.unit == 'saved' else ''}{interval}"
+    unit = {"times": " ×", "saved": " %", "points": ""}[found.unit]
+    return one(found.value) + unit + interval
 
 
 def _estimate(estimate: Estimate) -> str:
