@@ -29,7 +29,8 @@ PAGES: tuple[Page, ...] = (
     ),
     Page(
         "calibration", "Calibration", "atts_tui.screens.calibration:CalibrationScreen", "3",
-        help="What the threshold promises, what came of it so far, drift, and whether PPL carries signal.",
+        help="What the threshold promises, what came of it, drift, whether PPL carries signal; and what"
+        " another alpha would have decided.",
     ),
     Page(
         "machines", "Machines", "atts_tui.screens.machines:MachinesScreen", "5",

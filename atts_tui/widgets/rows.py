@@ -41,6 +41,19 @@ def paragraph(text: str, width: int, style: Style) -> list[Row]:
     return [((text[start:end], style),) for start, end in wrap(text, width)]
 
 
+def joined(line: Sequence[Part]) -> list[Part]:
+    """The same line in as few parts as its styles allow; a space takes the style of what stands before it."""
+    parts: list[Part] = []
+    text, current = "", line[0][1] if line else Style.null()
+    for character, style in line:
+        if style is not current and (character != " " or current.underline):
+            parts.append((text, current))
+            text, current = "", style
+        text += character
+    parts.append((text, current))
+    return parts
+
+
 def runs(lines: Sequence[int]) -> list[tuple[int, int]]:
     """Sorted line numbers as runs (first, count) of neighbours."""
     found: list[tuple[int, int]] = []

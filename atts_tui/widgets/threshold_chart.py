@@ -8,7 +8,7 @@ from textual.geometry import Size
 from atts_core.state import Decision
 from atts_tui import words
 from atts_tui.view import View
-from atts_tui.widgets.rows import Part, Row, Rows
+from atts_tui.widgets.rows import Part, Row, Rows, joined
 from atts_tui.widgets.time_axis import Window, axis_labels, window
 
 Y_LABEL = 4
@@ -122,7 +122,7 @@ class ThresholdChart(Rows):
                 line.append((glyphs.threshold, palette.threshold))
             else:
                 line.append((" ", palette.text))
-        return ((label, label_style), (glyphs.axis_vertical, palette.faint), *_joined(line))
+        return ((label, label_style), (glyphs.axis_vertical, palette.faint), *joined(line))
 
     def _alpha(self, view: View) -> tuple[object, ...]:
         """What all rows depend on: where the threshold runs, and the colours."""
@@ -191,15 +191,3 @@ def _dot(view: View, counts: list[int]) -> Part:
     if taken:
         return glyphs.dot_take_over, palette.take_over[crowd]
     return glyphs.dot_accept, palette.accept[crowd if accepted else 0]
-
-
-def _joined(line: list[tuple[str, Style]]) -> list[Part]:
-    parts: list[Part] = []
-    text, current = "", line[0][1]
-    for character, style in line:
-        if style is not current and (character != " " or current.underline):
-            parts.append((text, current))
-            text, current = "", style
-        text += character
-    parts.append((text, current))
-    return parts

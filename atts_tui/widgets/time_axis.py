@@ -32,6 +32,19 @@ def window(now: float) -> Window:
     return Window((now - widest) // quarter * quarter + quarter, widest)
 
 
+WHOLE_SPANS = (*SPANS, 1200.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0, 43_200.0, 86_400.0)
+"""Seconds that a window over everything may be wide; beyond, it grows by days."""
+
+
+def whole(now: float, start: float = 0.0, *, ended: bool = False) -> Window:
+    """All time from `start` to `now`: with room to grow by steps, unless nothing more will come."""
+    length = max(now - start, 0.0)
+    if ended:
+        return Window(start, max(length, 0.001))
+    day = WHOLE_SPANS[-1]
+    return Window(start, next((span for span in WHOLE_SPANS if length < span), (length // day + 1) * day))
+
+
 def axis_labels(shown: Window, columns: int, word: str = "") -> str:
     """The line under a chart: when it begins, a word in the middle, when it ends."""
     left, right = words.clock(shown.start), words.clock(shown.start + shown.span)

@@ -66,6 +66,14 @@ def started(samples: int, turns: int, seed: int) -> ev.RunStarted:
             mode="marginal", rule="conformal", adaptation="off",
             alpha=ALPHA, nominal=1 - ALPHA, size=1600,
             problems=100, fingerprint="c0ffee", source="shipped with the embedded pair",
+            histogram=ev.ScoreHistogram(
+                edges=(*(1 + 0.02 * number for number in range(26)), 4.0),
+                counts=(*(round(330 * 0.8**number) for number in range(25)), 12),
+            ),
+            identity={
+                "draft_model": "draft", "target_model": "target", "dataset": "builtin",
+                "draft_tokens": 96, "target_tokens": 96, "temperature": 0.8, "takeover": "rewrite",
+            },
             promise="takes over at least 40 % of exchangeable steps",
             limits="",
         ),

@@ -83,17 +83,3 @@ async def test_a_click_on_a_tab_opens_it() -> None:
         await pilot.click("#keys", offset=(lines(app)[-1].index("Calibration"), 0))
         await pilot.pause()
         assert app.run_screen.PAGE == "calibration"
-
-
-async def test_the_calibration_page_goes_on_with_the_run_and_scrolls() -> None:
-    whole = synthetic.events(problems=1)
-    async with running(whole[:200], size=(80, 24)) as (pilot, app, source):
-        await pilot.press("3")
-        await frame(pilot)
-        before = text(app)
-        source.add(whole[200:])
-        await frame(pilot)
-        assert text(app) != before
-        await pilot.press("end")
-        await frame(pilot)
-        assert "AUROC" in text(app) or "first samples have ended" in text(app)

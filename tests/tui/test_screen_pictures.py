@@ -63,6 +63,12 @@ def test_server_lost(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(app, terminal_size=size, run_before=_pressing())
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_calibration(snap_compare: Compare, size: tuple[int, int]) -> None:
+    finished = _app(synthetic.events(problems=2))
+    assert snap_compare(finished, terminal_size=size, run_before=_pressing("3", "shift+left"))
+
+
 def test_wide_with_gpus(snap_compare: Compare) -> None:
     app = _app([*_mid(), ev.Stamped(9000, 4.1, synthetic.gpus())])
     assert snap_compare(app, terminal_size=(200, 60), run_before=_pressing())

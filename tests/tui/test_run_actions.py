@@ -1,4 +1,4 @@
-"""What a person asks of the run, always after a question; and the page about its calibration."""
+"""What a person asks of the run, always after a question; and what the run warns of."""
 
 import synthetic
 from driving import Hand, frame, running, text
@@ -6,7 +6,6 @@ from driving import Hand, frame, running, text
 from atts_core import events as ev
 from atts_core.errors import RunError
 from atts_core.events import Stamped
-from atts_tui.screens.calibration import CalibrationScreen
 from atts_tui.screens.confirm import Confirm
 
 
@@ -76,29 +75,6 @@ async def test_an_engine_that_cannot_hear_is_said_and_ends_nothing() -> None:
         await pilot.pause()
         assert [note.message for note in app._notifications] == ["The engine of this run is gone."]
         assert app.is_running
-
-
-async def test_the_calibration_page_says_promise_rates_drift_and_signal() -> None:
-    async with running(synthetic.events(problems=1)) as (pilot, app, _):
-        await pilot.press("3")
-        await frame(pilot)
-        assert isinstance(app.screen, CalibrationScreen)
-        shown = text(app)
-        run = app.state.run
-        assert run is not None
-        assert run.calibration is not None
-        for words in ("What is promised", "turn 1", "No alarm", "Does PPL tell wrong chains"):
-            assert words in shown
-        await pilot.press("1")
-        await pilot.pause()
-        assert not isinstance(app.screen, CalibrationScreen)
-
-
-async def test_the_page_before_a_run_says_so() -> None:
-    async with running([]) as (pilot, app, _):
-        await pilot.press("3")
-        await frame(pilot)
-        assert "The run has not begun" in text(app)
 
 
 async def test_warnings_and_drift_are_shown_once() -> None:

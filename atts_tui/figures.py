@@ -1,0 +1,85 @@
+"""What the screens of a run's figures show: measured now and then, drawn as often as it is looked at."""
+
+from atts_core.conformal.live import DecisionTally, Realised, WhatIf
+from atts_core.conformal.signal import Signal
+from atts_core.state import RunState
+from atts_tui.view import View
+
+ALPHA_STEP = 0.01
+GROWTH = 1.1
+"""Signal is measured again when so many times as many samples have ended: it costs most, and moves least."""
+
+
+class CalibrationFigures:
+    """A run's decisions against its calibration, and against any other alpha."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Grows with every change: what was drawn of another version is old."""
+        self.chosen: float | None = None
+        """The alpha that a person asks about; None: the run's own."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self.tally = DecisionTally()
+        self.realised: Realised | None = None
+        self.signal: Signal | None = None
+        self.judged_by = ""
+        self.what_if: WhatIf | None = None
+        self.own_alpha: float | None = None
+        self.threshold: float | None = None
+        """The PPL above which steps were taken over last, as the run recorded it."""
+        self.thresholds_differ = False
+        self._of: tuple[RunState, int] | None = None
+        self._ended = 0
+
+    def measure(self, view: View) -> None:
+        """Bring everything up to date; what has not changed is not computed again."""
+        state = view.state
+        if self._of != (state, view.epoch):
+            self._clear()
+            self._of = (state, view.epoch)
+            self.version += 1
+        card = state.run.calibration if state.run is not None else None
+        if card is not None and self.own_alpha is None:
+            self.own_alpha = card.alpha
+            self.version += 1
+        if self.tally.update(state) or self.realised is None:
+            self.realised = self.tally.realised()
+            recent = {d.verdict.threshold for d in list(state.decisions)[-64:]}
+            self.thresholds_differ = len(recent) > 1
+            self.threshold = state.decisions[-1].verdict.threshold if state.decisions else None
+            self._ask()
+        if state.samples_ended > self._ended * GROWTH or (
+            state.finished is not None and state.samples_ended != self._ended
+        ):
+            self._ended = state.samples_ended
+            self.signal, self.judged_by = self.tally.signal(state)
+            self.version += 1
+
+    @property
+    def alpha(self) -> float | None:
+        """The alpha that is asked about; None before the run has one."""
+        return self.own_alpha if self.chosen is None else self.chosen
+
+    @property
+    def divide(self) -> float | None:
+        """The PPL that divides accepted steps from those taken over, at the alpha asked about."""
+        if self.chosen is None:
+            return self.threshold
+        return self.what_if.threshold if self.what_if is not None else None
+
+    def choose(self, alpha: float | None) -> None:
+        """Ask about another alpha, or, with None, about the run's own."""
+        self.chosen = None if alpha is None else min(max(round(alpha, 2), 0.0), 1.0)
+        self._ask()
+
+    def step(self, steps: int) -> None:
+        """Ask about an alpha that many hundredths from the present one."""
+        if self.alpha is not None:
+            self.choose(self.alpha + steps * ALPHA_STEP)
+
+    def _ask(self) -> None:
+        alpha = self.alpha
+        self.what_if = self.tally.what_if(alpha) if alpha is not None and self.tally.count else None
+        self.version += 1
