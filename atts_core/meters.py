@@ -1,4 +1,4 @@
-"""Token rates over time, counted in fixed bins so that memory stays flat however long a run is."""
+"""Rates of tokens and turns over time, counted in fixed bins: memory stays flat however long a run is."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -8,11 +8,12 @@ BIN_SECONDS = 0.5
 BINS = 1200
 """Ten minutes of history for the throughput chart."""
 
-KINDS = ("draft", "verify", "target")
+KINDS = ("draft", "verify", "target", "turns")
+"""Tokens of the three stages, and turns that were finished."""
 
 
 class RateMeter:
-    """Tokens drafted, verified and written by the target, in bins of `BIN_SECONDS` of run time."""
+    """Tokens drafted, verified and written by the target, and turns, in bins of `BIN_SECONDS` of run time."""
 
     def __init__(self) -> None:
         self._bins: deque[tuple[int, dict[str, int]]] = deque(maxlen=BINS)
@@ -29,7 +30,7 @@ class RateMeter:
         return meter
 
     def add(self, kind: str, at: float, tokens: int) -> None:
-        """Count `tokens` of one kind at run time `at` (seconds, not decreasing)."""
+        """Count `tokens` (or turns) of one kind at run time `at` (seconds, not decreasing)."""
         index = int(at / BIN_SECONDS)
         if not self._bins or self._bins[-1][0] < index:
             self._bins.append((index, dict.fromkeys(KINDS, 0)))

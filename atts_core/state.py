@@ -239,6 +239,7 @@ class RunState:
             sample.turns[-1].spans[-1].end = self.now
         self.samples_ended += 1
         self.overview.sample_ended(self.problems[event.problem], sample)
+        self.rates.add("turns", self.now, min(sample.turn_count, 1))
         if event.end == "failed":
             self.samples_failed += 1
             self._say("error", f"failed: {event.message}", event.problem, event.sample)
@@ -400,6 +401,8 @@ class RunState:
     def _turn(self, sample: SampleState, turn: int) -> Turn:
         while len(sample.turns) <= turn:
             self.overview.turn_began(len(sample.turns))
+            if sample.turns:
+                self.rates.add("turns", self.now, 1)
             sample.turns.append(Turn())
         return sample.turns[turn]
 

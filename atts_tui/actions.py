@@ -50,7 +50,7 @@ OPENING = tuple(
     if page.key
 )  # fmt: skip
 
-LISTS = ("solve", "log")
+LISTS = ("solve", "run", "log")
 """Pages with rows to select."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -78,12 +78,14 @@ ACTIONS: tuple[Action, ...] = (
         ("solve",),
     ),
     Action("open", ("enter",), "enter", "open", "Open what is selected; esc comes back.", "Look", 4,
-           ("log",)),
+           ("run", "log")),
     Action("filter", ("slash",), "/", "filter", "Show only rows that hold what you type.", "Look", 6,
-           ("log",)),
+           ("run", "log")),
+    Action("next_look", ("n",), "n", "next look", "Select the next problem that needs a look.", "Look", 5,
+           ("run",)),
     Action("levels", ("v",), "v", "levels", "Show more lines of the log, or only graver ones.", "Look", 5,
            ("log",)),
-    Action("sort", ("s",), "s", "sort", "Change the order of the rows.", "Look", 7, ("solve",)),
+    Action("sort", ("s",), "s", "sort", "Change the order of the rows.", "Look", 7, ("solve", "run")),
     Action("maximise", ("m",), "m", "maximise", "Show the focused pane alone, or all again.", "Look", 8),
     Action("next_pane", ("tab",), "tab", "pane", "Focus the next pane (arrows then scroll it).", "Look", 12),
     Action("previous_pane", ("shift+tab",), "shift tab", "", "Focus the pane before.", "Look"),

@@ -28,6 +28,14 @@ PAGES: tuple[Page, ...] = (
         help="One problem: its samples turn by turn, their text, every decision, and the vote.",
     ),
     Page(
+        "run", "Run", "atts_tui.screens.run:RunOverview", "2", rows="problem",
+        help=(
+            "All problems: their state, what they came to, which need a look. The time left is that of "
+            "the turns still expected (from how often samples went on after each turn so far) at the pace "
+            "of the last ten minutes; its range is wide where little is known yet."
+        ),
+    ),
+    Page(
         "calibration", "Calibration", "atts_tui.screens.calibration:CalibrationScreen", "3",
         help="What the threshold promises, what came of it, drift, whether PPL carries signal; and what"
         " another alpha would have decided.",

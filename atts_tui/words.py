@@ -3,6 +3,7 @@
 from typing import Literal
 
 from atts_core.events import SampleEnd, VerdictReached
+from atts_core.overview import Look
 from atts_core.state import ProblemState, RunState, SampleState
 
 PHASES: dict[str, tuple[str, str]] = {
@@ -120,6 +121,32 @@ def leader_words(problem: ProblemState) -> str:
     if len(first) > 1:
         return f"tied: {len(first)} answers with {votes_word(most)} each"
     return f"leads: {first[0]} with {votes_word(most)} so far"
+
+
+LOOKS: dict[Look, str] = {
+    "failed": "failed", "wrong": "sure, wrong", "undecided": "undecided", "slow": "slow",
+}  # fmt: skip
+"""Why a problem needs a look, in a word or two."""
+
+
+def look_words(look: Look, problem: ProblemState, median: float | None) -> str:
+    """Why a problem needs a look, in a sentence. `median`: of the finished problems' durations, seconds."""
+    match look:
+        case "failed":
+            why = next((sample.message for sample in problem.samples if sample.end == "failed"), "")
+            said = f"{problem.failed} of {len(problem.samples)} samples failed"
+            return f"{said}: {why}" if why else said
+        case "wrong":
+            return f"all {problem.voted} votes are for {problem.answer}; right is {problem.gold}"
+        case "undecided":
+            if problem.answer is None:
+                return "no sample found an answer"
+            most = problem.tally[0][1]
+            tied = [answer for answer, votes in problem.tally if votes == most]
+            return f"{len(tied)} answers are tied with {votes_word(most)} each: {', '.join(tied[:4])}"
+        case "slow":
+            times = f", {problem.seconds / median:.1f} times the middle one" if median else ""
+            return f"took {clock(problem.seconds)}{times}"
 
 
 def votes_word(count: int) -> str:
