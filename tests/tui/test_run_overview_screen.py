@@ -4,13 +4,16 @@ import itertools
 
 import evaluations
 import pytest
+import synthetic
 from driving import frame, lines, running, text
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.pilot import Pilot
 
 from atts_core import events as ev
 from atts_core.forecast import forecast
 from atts_core.state import RunState
+from atts_tui.app import AttsApp
 from atts_tui.layout.frame import frame as laid_out
 from atts_tui.layout.run import arrange_run
 from atts_tui.problem_list import PROBLEM_ORDERS, ProblemList
@@ -89,6 +92,7 @@ def test_no_pane_leaves_the_body_or_covers_another(width: int, height: int, tran
 
 async def test_from_the_run_to_a_problem_and_back() -> None:
     async with running(EVENTS[:MID]) as (pilot, app, _):
+        app.draw()
         await pilot.press("2", "down", "down")
         await frame(pilot)
         chosen = app.view.problem_index
@@ -105,6 +109,7 @@ async def test_from_the_run_to_a_problem_and_back() -> None:
 
 async def test_the_filter_is_typed_and_taken_away_by_escape() -> None:
     async with running(EVENTS[:MID]) as (pilot, app, _):
+        app.draw()
         await pilot.press("2", "slash", *"failed", "enter")
         await frame(pilot)
         shown = text(app)
@@ -117,6 +122,7 @@ async def test_the_filter_is_typed_and_taken_away_by_escape() -> None:
 
 async def test_n_goes_through_what_needs_a_look() -> None:
     async with running(EVENTS[:MID]) as (pilot, app, _):
+        app.draw()
         await pilot.press("2")
         seen = []
         for _ in app.state.overview.looks:
@@ -128,6 +134,7 @@ async def test_n_goes_through_what_needs_a_look() -> None:
 async def test_only_rows_in_sight_are_made() -> None:
     whole = list(itertools.islice(evaluations.stamps(problems=3000, pieces=1, words=1), 9000))
     async with running(whole[:8000]) as (pilot, app, source):
+        app.draw()
         await pilot.press("2")
         await frame(pilot)
         screen = app.run_screen
@@ -146,6 +153,7 @@ async def test_only_rows_in_sight_are_made() -> None:
 
 async def test_rows_stay_where_they_are_while_others_finish_above_them() -> None:
     async with running(EVENTS[:MID]) as (pilot, app, source):
+        app.draw()
         await pilot.press("2")
         app.view.follow = False
         screen = app.run_screen
@@ -155,6 +163,7 @@ async def test_rows_stay_where_they_are_while_others_finish_above_them() -> None
         await frame(pilot)
         anchor = table.list.rows[25]
         source.add(EVENTS[MID : MID + 3000])
+        app.draw()
         await frame(pilot)
         assert table.list.rows[table.top] == anchor
         assert table.top != 25, "the run went on: otherwise this shows nothing"
@@ -207,10 +216,12 @@ def test_early_on_the_range_reaches_to_the_turn_limit() -> None:
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 def test_picture(snap_compare: object, size: tuple[int, int]) -> None:
-    import synthetic
-    from test_screen_pictures import _pressing
-
-    from atts_tui.app import AttsApp
+    async def open_run(pilot: Pilot[None]) -> None:
+        await pilot.pause()
+        await pilot.press("2")
+        app.draw()
+        app.view.look_at(listed(app.state)[2])
+        await frame(pilot)
 
     app = AttsApp(synthetic.Recorded(EVENTS[:MID]), title="eval")
-    assert snap_compare(app, terminal_size=size, run_before=_pressing("2"))  # type: ignore[operator]
+    assert snap_compare(app, terminal_size=size, run_before=open_run)  # type: ignore[operator]
