@@ -222,6 +222,8 @@ def test_picture(snap_compare: object, size: tuple[int, int]) -> None:
         app.draw()
         app.view.look_at(listed(app.state)[2])
         await frame(pilot)
+        await pilot.press("home")
+        await frame(pilot)
 
     app = AttsApp(synthetic.Recorded(EVENTS[:MID]), title="eval")
     assert snap_compare(app, terminal_size=size, run_before=open_run)  # type: ignore[operator]
