@@ -5,6 +5,7 @@ import contextlib
 import os
 import sys
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -130,9 +131,9 @@ class EmbeddedServer:
 
 
 class EmbeddedServers:
-    """The pair, draft and target: `async with EmbeddedServers() as servers`.
+    """The pair, draft and target, or one of them: `async with EmbeddedServers() as servers`.
 
-    Both are ready inside the block and gone after it, however it is left.
+    They are ready inside the block and gone after it, however it is left.
     """
 
     def __init__(
@@ -140,15 +141,19 @@ class EmbeddedServers:
         draft: str = "draft",
         target: str = "target",
         *,
+        started: Collection[str] = ("draft", "target"),
         max_running: int = 32,
         pace: float | None = None,
         ready_timeout: float = READY_TIMEOUT,
     ) -> None:
-        """`draft` and `target` name a shipped model or a Llama folder; `pace` as for one server."""
+        """`draft` and `target` name a shipped model or a Llama folder, `started` those of the two that are
+        wanted; `pace` as for one server."""
         self.draft, self.target = (
             EmbeddedServer(model, max_running=max_running, pace=pace, ready_timeout=ready_timeout)
             for model in (draft, target)
         )
+        both = {"draft": self.draft, "target": self.target}
+        self._started = [server for role, server in both.items() if role in started]
 
     @property
     def draft_url(self) -> str:
@@ -176,7 +181,7 @@ class EmbeddedServers:
         return self.draft.pid, self.target.pid
 
     async def __aenter__(self) -> Self:
-        starts = [asyncio.create_task(server.start()) for server in (self.draft, self.target)]
+        starts = [asyncio.create_task(server.start()) for server in self._started]
         try:
             await asyncio.gather(*starts)
         except BaseException:
@@ -194,7 +199,7 @@ class EmbeddedServers:
         await self._stop()
 
     async def _stop(self) -> None:
-        stops = asyncio.gather(self.draft.stop(), self.target.stop())
+        stops = asyncio.gather(*(server.stop() for server in self._started))
         try:
             await asyncio.shield(stops)
         except asyncio.CancelledError:

@@ -1,7 +1,10 @@
 """The two models of a run, each with its servers, its tokenizer and its limit of requests."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from atts_core.config import Profile
 from atts_core.engine.limits import Limiter
@@ -63,6 +66,38 @@ class Pair:
     draft: Side
     target: Side
     profile: Profile
+    missing: Role | None = None
+    """A model that the strategy does without; its side is the other one's and is never asked."""
+    own_judge: bool = False
+    """Both sides are one model on the same servers."""
+
+    @classmethod
+    def of(cls, sides: Mapping[Role, Side], profile: Profile, *, own_judge: bool = False) -> "Pair":
+        """The pair of two sides, or of one where the strategy needs no other."""
+        present = sides.get("draft") or sides["target"]
+        made: dict[Role, Side] = {
+            role: sides.get(role) or dataclasses.replace(present, role=role) for role in ("draft", "target")
+        }
+        missing = next((role for role in made if role not in sides), None)
+        return cls(made["draft"], made["target"], profile, None if own_judge else missing, own_judge)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Those that have servers of their own."""
+        if self.own_judge:
+            return (self.draft,)
+        return tuple(side for side in (self.draft, self.target) if side.role != self.missing)
+
+    @property
+    def cards(self) -> tuple[ModelCard, ModelCard]:
+        """What a run records of draft and target; a model that is not there has no name."""
+        nobody = ModelCard(role="draft", name="", url="", release="", context_length=0, tokenizer="", urls=())
+        return (
+            msgspec.structs.replace(nobody, role="draft") if self.missing == "draft" else self.draft.card(),
+            msgspec.structs.replace(nobody, role="target")
+            if self.missing == "target"
+            else self.target.card(),
+        )
 
     @property
     def same_tokenizer(self) -> bool:

@@ -149,8 +149,7 @@ class Engine:
             count = min(at_once, len(self._problems))
             return (self._work_on_problems(problems) for _ in range(count))
         samples = (at for index in range(len(self._problems)) for at in self._left(index))
-        sides = (self._context.pair.draft, self._context.pair.target)
-        places = sum(side.limiter.total for side in sides)
+        places = sum(side.limiter.total for side in self._context.pair.sides)
         count = min(sum(len(self._left(index)) for index in range(len(self._problems))), places)
         return (self._work(samples) for _ in range(count))
 
@@ -192,7 +191,7 @@ class Engine:
         finally:
             del self._alive[at]
             self._strategy.leaves(sample)
-            for side in (self._context.pair.draft, self._context.pair.target):
+            for side in self._context.pair.sides:
                 side.limiter.forget(at)
         assert self._group is not None  # noqa: S101  # samples run in it
         # Grading may have to calculate: the next sample does not wait for it.

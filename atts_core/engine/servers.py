@@ -26,7 +26,7 @@ class Servers:
     """
 
     def __init__(self, pair: Pair, publish: Callable[[ev.AnyEvent], object], patience: float) -> None:
-        self._sides = (pair.draft, pair.target)
+        self._sides = pair.sides
         self._publish = publish
         self._patience = patience
         self._tasks: set[asyncio.Task[None]] = set()

@@ -30,6 +30,7 @@ from atts_core.engine.connect import connect_side
 from atts_core.engine.pair import Pair, Side
 from atts_core.engine.requests import Gate
 from atts_core.engine.run import Engine
+from atts_core.engine.strategies.registry import ATTS, STRATEGIES
 from atts_core.errors import SettingsError
 from atts_core.problems.load import ProblemSet
 from atts_core.runs.resume import RunProgress, refuse_differences, restore_decider
@@ -137,7 +138,7 @@ class Session:
 
     def watching(self, bus: Bus, sources: Sequence[Source] = ()) -> AbstractAsyncContextManager[None]:
         """Publishes what servers and GPUs, here and at `sources`, say of themselves while the block runs."""
-        sides = (self.pair.draft, self.pair.target)
+        sides = self.pair.sides
         pages = {(side.role, worker.url): worker.client.page for side in sides for worker in side.workers}
         roles = {pid: role for role, pid in self.processes.items()}
         return watching(bus, pages, processes=lambda: roles, sources=sources)
@@ -172,7 +173,7 @@ class Session:
             samples=settings.samples,
             turns=settings.turns,
             seed=settings.seed,
-            models=(self.pair.draft.card(), self.pair.target.card()),
+            models=self.pair.cards,
             calibration=card,
             settings=msgspec.to_builtins(settings),
             dataset=problems.dataset,
@@ -197,23 +198,27 @@ async def open_session(
         ServerError: a server does not answer.
     """
     given = layers.given()
-    urls: dict[ev.Role, tuple[str, ...]] = {"draft": layers.urls("draft"), "target": layers.urls("target")}
-    if bool(urls["draft"]) != bool(urls["target"]):
-        missing = "--draft" if urls["target"] else "--target"
+    kind = STRATEGIES[given.strategy or ATTS]
+    urls: dict[ev.Role, tuple[str, ...]] = {role: layers.urls(role) for role in kind.roles}
+    missing = [f"--{role}" for role in kind.roles if not urls[role]]
+    if missing and (layers.urls("draft") or layers.urls("target")):
+        needed = " and ".join(f"--{role}" for role in kind.roles)
         raise SettingsError(
-            f"{missing} is missing: give the URLs of both servers, or neither for the embedded pair."
+            f"{missing[0]} is missing: the strategy {kind.name} runs on the servers of {needed}; give no"
+            " server at all for the embedded pair."
         )
     async with AsyncExitStack() as stack:
         processes: dict[str, int] = {}
-        if not urls["draft"]:
-            say("starting the embedded pair")
-            servers = await stack.enter_async_context(EmbeddedServers(pace=pace))
-            urls = {"draft": (servers.draft_url,), "target": (servers.target_url,)}
-            processes = {"draft": servers.draft.pid, "target": servers.target.pid}
+        if missing:
+            say(f"starting the embedded {'pair' if len(kind.roles) > 1 else kind.roles[0]}")
+            servers = await stack.enter_async_context(EmbeddedServers(started=kind.roles, pace=pace))
+            started = {role: servers.draft if role == "draft" else servers.target for role in kind.roles}
+            urls = {role: (server.url,) for role, server in started.items()}
+            processes = {role: server.pid for role, server in started.items()}
         say("connecting to the servers")
         most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)
         sides: dict[ev.Role, Side] = {}
-        for role in ("draft", "target"):
+        for role in kind.roles:
             sides[role] = await connect_side(
                 role,
                 urls[role],
@@ -225,15 +230,22 @@ async def open_session(
             )
         profile = EMBEDDED if all(_is_embedded(side.tokenizer) for side in sides.values()) else SERVERS
         settings = layers.resolve(profile)
-        pair = Pair(sides["draft"], sides["target"], profile)
-        pair.draft.limiter.capacity = settings.draft_concurrency
-        pair.target.limiter.capacity = settings.target_concurrency
+        if "draft" in sides:
+            sides["draft"].limiter.capacity = settings.draft_concurrency
+        if "target" in sides:
+            sides["target"].limiter.capacity = settings.target_concurrency
+        pair = Pair.of(sides, profile, own_judge=kind.own_judge)
         session = Session(pair, settings, processes=processes)
         for side in sides.values():
             session.warnings += side.info.notes
         if settings.temperature > 0 and not all(side.info.features.seeded for side in sides.values()):
             session.warnings.append(
                 "A server of this pair honours no seed, so --seed cannot make this run repeatable."
+            )
+        if profile is EMBEDDED and not kind.plain:
+            session.warnings.append(
+                f"The embedded models were never taught what {kind.name} asks of them, so this run does not"
+                " show what it can do; give it real models with --draft and --target."
             )
         if settings.kind.calibrated and settings.conformal.mode == "online" and given.seed is not None:
             session.warnings.append(

@@ -35,8 +35,8 @@ class Kind(NamedTuple):
     """Turns at most, where nobody says otherwise."""
     whole_problems: bool = False
     """All samples of a problem must be under way at once."""
-    repeats: bool = True
-    """The embedded pair understands what the strategy asks of it."""
+    plain: bool = True
+    """It asks of the models only to go on with a text, which the embedded pair can as well."""
 
     @property
     def calibrated(self) -> bool:
@@ -98,7 +98,7 @@ STRATEGIES: Final = {
             takeover="rewrite",
             stop=PARAGRAPH,
             turns=_SHORT_STEPS,
-            repeats=False,
+            plain=False,
         ),
         Kind(
             "speculative-thinking",
@@ -109,7 +109,7 @@ STRATEGIES: Final = {
             takeover="rewrite",
             stop=PARAGRAPH,
             turns=_SHORT_STEPS,
-            repeats=False,
+            plain=False,
         ),
         Kind(
             "self-refine",
