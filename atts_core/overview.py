@@ -173,8 +173,10 @@ class Overview:
     def _count(self, problem: ProblemState, sign: int) -> None:
         self.finished += sign
         known = [sample.correct for sample in problem.samples if sample.correct is not None]
-        if problem.correct is not None and len(known) == len(problem.samples):
-            self.by_sample.add(sum(known), len(known), sign)
+        stopped = sum(sample.end == "decided" for sample in problem.samples)
+        if problem.correct is not None and len(known) + stopped == len(problem.samples):
+            if not stopped:  # else which samples ended was not left to chance
+                self.by_sample.add(sum(known), len(known), sign)
             self.by_vote.add(int(problem.correct), 1, sign)
         if (share := problem.target_share) is not None:
             self.shares[min(int(share * SHARE_BINS), SHARE_BINS - 1)] += sign

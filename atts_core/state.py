@@ -285,8 +285,6 @@ class RunState:
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
         sample = self._touch(event.problem, event.sample)
         turn = self._turn(sample, event.turn)
-        if turn.verdict is not None:
-            turn.earlier.append(turn.verdict)
         turn.verdict = event
         self._end_span(turn)
         sample.phase, sample.verifying = "between", 0

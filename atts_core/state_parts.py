@@ -37,10 +37,8 @@ class Turn:
     """One draft → verify → (take-over) round."""
 
     verdict: ev.VerdictReached | None = None
-    """The newest."""
+    """The newest: where drafts are drawn again (`self-reject`) a turn has several."""
     spans: list[Span] = field(default_factory=list)
-    earlier: list[ev.VerdictReached] = field(default_factory=list)
-    """Verdicts on drafts of this turn that were rejected and drawn again, oldest first."""
 
     @property
     def verified_at(self) -> float | None:

@@ -240,6 +240,19 @@ def normal(thing: object) -> object:
         ),
         (verdict(p=None), "turn 1: PPL 1.500 → accept"),
         (verdict("unverifiable"), "turn 1: nothing to verify in the draft's step → target takes over"),
+        (
+            verdict("take-over", p=None, rank=3, size=14),
+            "turn 1: PPL 1.500, rank 3 of 14 in its round → target takes over",
+        ),
+        (verdict("take-over", p=0.7, again=True), "turn 1: PPL 1.500, p 0.70 > 0.60 → rejected, drawn again"),
+        (
+            verdict(ppl=None, p=None, rating=8, least_rating=7),
+            "turn 1: rated 8 of 9 ≥ 7 → accept",
+        ),
+        (
+            verdict("take-over", ppl=None, p=None, rating=0, least_rating=7),
+            "turn 1: rated 0 of 9 < 7 → target takes over",
+        ),
     ],
 )
 def test_a_verdict_reads_as_a_sentence(event: ev.VerdictReached, words: str) -> None:
@@ -301,3 +314,50 @@ def test_readings_are_kept_for_each_server() -> None:
         "http://a:1": first,
         "http://b:1": second,
     }
+
+
+def test_of_drafts_that_were_all_rejected_the_kept_one_is_the_chain() -> None:
+    def attempt(text: str) -> list[ev.AnyEvent]:
+        return [
+            ev.DraftStarted(**AT, turn=0),
+            ev.DraftFinished(
+                **AT, turn=0, text=text, tokens=2, ended=False, seconds=0.1, first_token_seconds=0.1
+            ),
+            verdict("take-over", p=0.9, again=True),
+        ]
+
+    begun = [STARTED, ev.ProblemAdded(problem=0, id="p", question="?"), ev.SampleStarted(**AT)]
+    tried = [event for text in ("one", "two", "three") for event in attempt(text)]
+    state = fold(*begun, *tried)
+    sample = state.sample(0, 0)
+    assert (sample.text, sample.taken_over, state.overall.decisions) == ("three", 3, 3)
+    state = fold(*begun, *tried, ev.AttemptKept(**AT, turn=0, attempt=1))
+    assert (state.sample(0, 0).text, state.draft_tokens) == ("two", 6)
+
+
+def test_text_of_two_drafts_of_one_turn_is_never_merged() -> None:
+    stamps = stamped([
+        ev.DraftStarted(**AT, turn=0),
+        ev.TokensStreamed(**AT, turn=0, role="draft", text="first", tokens=1),
+        ev.DraftStarted(**AT, turn=0),
+        ev.TokensStreamed(**AT, turn=0, role="draft", text="sec", tokens=1),
+        ev.TokensStreamed(**AT, turn=0, role="draft", text="ond", tokens=1),
+    ])  # fmt: skip
+    texts = [s.event.text for s in ev.merge_tokens(stamps) if isinstance(s.event, ev.TokensStreamed)]
+    assert texts == ["first", "second"]
+
+
+def test_waiting_for_the_round_is_no_verifying() -> None:
+    state = fold(
+        STARTED,
+        ev.ProblemAdded(problem=0, id="p", question="?"),
+        ev.SampleStarted(**AT),
+        ev.VerificationStarted(**AT, turn=0, tokens=5),
+        ev.StageQueued(**AT, turn=0, stage="target", for_round=True),
+    )
+    sample = state.sample(0, 0)
+    assert sample.phase == "round"
+    assert sample.turns[0].spans[-1].end is not None
+    state.fold([ev.Stamped(99, 9.0, STARTED)])
+    assert state.verified_tokens == 0, "a score that no verdict was told of is asked for again"
+    assert sample.turns[0].spans == []

@@ -167,7 +167,7 @@ class DecisionTally:
                 continue
             for chain in problem.samples:
                 at = problem.index * width + chain.index
-                if chain.end in (None, "failed", "stopped") or at >= len(counts) or not counts[at]:
+                if chain.end in (None, "failed", "stopped", "decided") or at >= len(counts) or not counts[at]:
                     continue
                 chains.append(at)
                 # A grade that the run recorded is the run's own; grading again may take long.

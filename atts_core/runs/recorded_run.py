@@ -43,7 +43,7 @@ def recorded_run(stamps: Iterable[ev.Stamped]) -> tuple[RecordedRun, dict[str, s
                         taken_over=verdict.verdict != "accept",
                     )
                 )
-            case ev.SampleFinished() as ended if ended.end not in ("failed", "stopped"):
+            case ev.SampleFinished() as ended if ended.end not in ("failed", "stopped", "decided"):
                 began = started.get((ended.problem, ended.sample))
                 chains.append(
                     RecordedChain(

@@ -3,11 +3,13 @@
 import msgspec
 
 from atts_core import events as ev
+from atts_core.runs.saved import Saved, saved_by
 from atts_core.state import RunState
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in numbers. Accuracy is over finished problems with a gold answer and no failed sample."""
+    """A run in numbers. Accuracy is over finished problems with a gold answer and no failed sample; where
+    some were stopped early, by the vote alone: which samples ended then is not left to chance."""
 
     events: int = 0
     seconds: float = 0.0
@@ -41,6 +43,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     draft_tokens: int = 0
     target_tokens: int = 0
     verified_tokens: int = 0
+    saved: Saved | None = None
+    """By stopping decided problems early; None where none was."""
 
     @property
     def accuracy(self) -> float | None:
@@ -55,7 +59,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def pass_at_k(self) -> float | None:
         """Share of graded problems with at least one correct sample."""
-        return self.problems_passed / self.problems_graded if self.problems_graded else None
+        return self.problems_passed / self.problems_graded if self.samples_graded else None
 
     @property
     def takeover_rate(self) -> float | None:
@@ -71,6 +75,10 @@ class Tally:
         """By problem, the samples that were found right or wrong."""
         self._votes: dict[int, bool | None] = {}
         """By finished problem, whether its vote is right."""
+        self._stopped: dict[int, int] = {}
+        """By problem whose vote was decided early, the samples that were stopped."""
+        self._saved: dict[int, Saved] = {}
+        """By finished problem of those."""
 
     @classmethod
     def of(cls, state: RunState) -> "Tally":
@@ -80,6 +88,9 @@ class Tally:
             tally._graded[problem.index] = {
                 sample.index: sample.correct for sample in problem.samples if sample.correct is not None
             }
+            stopped = sum(sample.end == "decided" for sample in problem.samples)
+            if stopped:
+                tally._stopped[problem.index] = stopped
             if problem.finished:
                 tally._votes[problem.index] = problem.correct
         return tally
@@ -87,6 +98,8 @@ class Tally:
     def fold(self, event: ev.AnyEvent) -> None:
         """Take one event."""
         if type(event) is ev.SampleFinished:
+            if event.end == "decided":
+                self._stopped[event.problem] = self._stopped.get(event.problem, 0) + 1
             if event.correct is not None:
                 self._graded.setdefault(event.problem, {})[event.sample] = event.correct
         elif type(event) is ev.SampleStarted:
@@ -115,9 +128,14 @@ class Tally:
         graded = [
             index
             for index, correct in self._votes.items()
-            if correct is not None and len(self._graded.get(index, ())) == len(state.problems[index].samples)
+            if correct is not None
+            and len(self._graded.get(index, ())) + self._stopped.get(index, 0)
+            == len(state.problems[index].samples)
         ]
-        right = [sum(self._graded.get(index, {}).values()) for index in graded]
+        whole = [] if self._stopped else graded
+        right = [sum(self._graded.get(index, {}).values()) for index in whole]
+        for index in self._stopped.keys() & self._votes.keys() - self._saved.keys():
+            self._saved[index] = saved_by(state.problems[index])
         return Summary(
             events=events,
             seconds=state.now,
@@ -132,13 +150,14 @@ class Tally:
             samples=state.samples_total,
             samples_ended=state.samples_ended,
             samples_failed=state.samples_failed,
-            samples_graded=sum(len(self._graded.get(index, ())) for index in graded),
+            samples_graded=sum(len(self._graded.get(index, ())) for index in whole),
             samples_correct=sum(right),
             decisions=state.overall.decisions,
             taken_over=state.overall.taken_over,
             draft_tokens=state.draft_tokens,
             target_tokens=state.target_tokens,
             verified_tokens=state.verified_tokens,
+            saved=sum(self._saved.values(), Saved()) if self._saved else None,
             **known,  # type: ignore[arg-type]  # each is of its field's type
         )
 

@@ -137,7 +137,7 @@ MEANING: Final = {
     "bus_queue_events": "Events that wait for the slowest reader of the bus.",
 }
 STATES: Final = ("waiting", "running", "paused", "done", "incomplete", "failed", "interrupted")
-ENDS: Final = ("answered", "end-of-text", "turn-limit", "context-limit", "stopped", "failed")
+ENDS: Final = ("answered", "end-of-text", "turn-limit", "context-limit", "decided", "stopped", "failed")
 VERDICTS: Final = ("accept", "take-over", "unverifiable")
 KINDS: Final = {"draft": "draft", "target": "target", "verify": "verified"}
 """Names of the tokens' kinds: the meters' and the page's."""

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import NOTHING, Estimate
 from atts_core.conformal.live import realised
 from atts_core.problems.metrics import Accuracy, accuracy
+from atts_core.runs.saved import METHOD, Saved, saved_by
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_tui.text import clean
 
@@ -56,6 +57,7 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
             "verified": state.verified_tokens,
         },
         "seconds": round(state.now, 3),
+        "decided": _saved(state),
         "samples": {"finished": state.samples_ended - state.samples_failed, "failed": state.samples_failed},
         "calibration": {
             "mode": run.calibration.mode,
@@ -73,16 +75,38 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
 
 
 def achieved(state: RunState) -> Accuracy:
-    """Accuracy over finished problems with a gold answer; a failed sample makes its problem unknown."""
+    """Accuracy over finished problems with a gold answer; a failed sample makes its problem unknown.
+
+    Where problems were stopped early it is that of the votes alone: which samples ended is not left to
+    chance.
+    """
     known = [
         problem
         for problem in state.problems
-        if problem.correct is not None and all(sample.correct is not None for sample in problem.samples)
+        if problem.correct is not None
+        and all(sample.correct is not None or sample.end == "decided" for sample in problem.samples)
     ]
-    return accuracy(
+    found = accuracy(
         [[bool(sample.correct) for sample in problem.samples] for problem in known],
         [bool(problem.correct) for problem in known],
     )
+    if any(sample.end == "decided" for problem in known for sample in problem.samples):
+        return msgspec.structs.replace(found, sample=NOTHING, pass_at_k=())
+    return found
+
+
+def saved(state: RunState) -> Saved | None:
+    """What stopping decided problems early saved; None where none was."""
+    found = sum((saved_by(problem) for problem in state.problems if problem.finished), Saved())
+    return found if found.problems else None
+
+
+def _saved(state: RunState) -> dict[str, Any] | None:
+    found = saved(state)
+    if found is None:
+        return None
+    tokens = {"draft": found.draft_tokens, "target": found.target_tokens}
+    return {"problems": found.problems, "samples": found.samples, "tokens_saved": tokens, "method": METHOD}
 
 
 def _problem(problem: ProblemState) -> dict[str, Any]:
@@ -134,6 +158,13 @@ def as_text(state: RunState) -> str:
             f"written), verified {state.verified_tokens:,}; {state.now:.1f} s"
         ),
     ]
+    early = saved(state)
+    if early is not None:
+        lines.append(
+            f"decided early: {early.problems} of {len(state.problems)} problems, {early.samples} samples "
+            f"stopped; saved about {early.draft_tokens:,} tokens of the draft and {early.target_tokens:,} of "
+            f"the target ({METHOD})"
+        )
     if state.samples_failed:
         why = next((s.message for p in state.problems for s in p.samples if s.end == "failed"), "")
         lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples, such as: {why}")

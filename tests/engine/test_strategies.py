@@ -59,10 +59,7 @@ def result(state: RunState) -> object:
     return [
         (
             [(step.turn, step.role, step.text, step.tokens, step.discarded) for step in sample.steps],
-            [
-                [(v.verdict, v.ppl, v.p, v.rank, v.rating) for v in (*t.earlier, t.verdict) if v]
-                for t in sample.turns
-            ],
+            [(v.turn, v.verdict, v.ppl, v.p) for v in sample.judged()],
             (sample.end, sample.answer, sample.draft_tokens, sample.target_tokens),
         )
         for problem in state.problems

@@ -103,9 +103,22 @@ class Simulator:
             here = {**at, "turn": turn}
             if draw() < 0.3:
                 yield ev.StageQueued(**here, stage="draft")
+            tries = self.random.choice([0, 0, 0, 0, 1, 2])
+            for _ in range(tries):
+                yield ev.DraftStarted(**here)
+                yield from self.step("draft", here)
+                yield ev.VerificationStarted(**here, tokens=5)
+                yield ev.VerdictReached(
+                    **here, verdict="take-over", ppl=1.9, p=0.9, alpha=0.5, threshold=1.5, mode="marginal",
+                    rule="conformal", size=10, again=True, tokens=5, seconds=draw(),
+                )  # fmt: skip
             yield ev.DraftStarted(**here)
             yield from self.step("draft", here)
+            if tries and draw() < 0.5:
+                yield ev.AttemptKept(**here, attempt=0)
             yield ev.VerificationStarted(**here, tokens=5)
+            if draw() < 0.1:
+                yield ev.StageQueued(**here, stage="target", for_round=True)
             ppl = 1 + draw()
             taken = ppl > 1.5
             yield ev.VerdictReached(
