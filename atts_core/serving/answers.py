@@ -341,6 +341,18 @@ def step_score(
     )
 
 
+def text_ids(body: bytes) -> list[int] | None:
+    """The ids out of the answer to `Checker.reading`, shape (prompt tokens,); None where they were left out.
+
+    The last id of the vocabulary is reported as 0, see `step_score`. Raises `Unusable`.
+    """
+    meta = _decode(body).meta_info
+    if meta is None or meta.prompt_tokens < 1:
+        raise Unusable("an answer without meta_info")
+    entries = meta.input_token_logprobs or []
+    return [entry[1] for entry in entries] if len(entries) == meta.prompt_tokens else None
+
+
 def _check_prompt(counted: int, sent: int) -> None:
     if counted != sent:
         raise Unusable(f"the server counted {counted} prompt tokens where {sent} were sent")

@@ -27,13 +27,14 @@ from atts_core.serving.answers import (
     Unusable,
     generation,
     step_score,
+    text_ids,
 )
 from atts_core.serving.connection import DirectTransport, Patience, Unanswered
 from atts_core.serving.errors import BadAnswer, NotSGLang, ServerError, StreamCut
 from atts_core.serving.failures import aborted, refusal, stream_refusal, transport_error
 from atts_core.serving.requests import Checker, GenerateRequest, Sampling, new_rid
 from atts_core.serving.retries import Retries, Retry, safe_to_repeat
-from atts_core.serving.server_info import ServerInfo, read_server
+from atts_core.serving.server_info import ServerInfo, behind_router, read_server, router_workers
 from atts_core.serving.timeouts import Timeouts
 
 LARGEST_ANSWER: Final = 64 << 20
@@ -44,6 +45,9 @@ _CONTROL_CONNECTIONS: Final = 4
 
 _DRAIN_SECONDS: Final = 1.0
 """How long the end of a finished stream may take before its connection is given up instead of kept."""
+
+_WORKER_SECONDS: Final = 3.0
+"""How long a router's worker may take to say what it is: it may not be reachable from here at all."""
 
 _ONCE: Final = Retries(attempts=1)
 
@@ -130,6 +134,8 @@ class SGLangClient:
             model = await self._about("/get_model_info", "/model_info")
             models = await self._about("/v1/models")
             info = read_server(role=self.role, url=self.url, server=server, model=model, models=models)
+            if info.kind == "router":
+                info = behind_router(info, await self._workers())
         except BadAnswer as error:
             raise NotSGLang(
                 f"what answers at {self.url} is not an SGLang server ({error}): give the address of the "
@@ -143,6 +149,25 @@ class SGLangClient:
         self._info = info
         self.use_vocabulary(info.vocab_size)
         return info
+
+    async def _workers(self) -> list[ServerInfo]:
+        """What a router's workers say of themselves; empty where not all of them can be asked from here.
+
+        They are asked without our key: a router may name any address.
+        """
+        urls = router_workers(await self._about("/workers"))
+        asking = msgspec.structs.replace(self.timeouts, connect=_WORKER_SECONDS, control=_WORKER_SECONDS)
+        found = []
+        for url in urls:
+            try:
+                worker = SGLangClient(url, role=self.role, connections=1, timeouts=asking)
+                try:
+                    found.append(await worker.connect())
+                finally:
+                    await worker.close()
+            except (ServerError, SettingsError):
+                return []
+        return found
 
     def use_vocabulary(self, size: int | None) -> None:
         """Tells the size of the tokenizer's vocabulary, in tokens; call it after `connect`.
@@ -179,16 +204,11 @@ class SGLangClient:
             async with self._sent(method, path, content, patience) as response:
                 return response.status_code, await self._whole(response)
 
-    async def alive(self) -> bool:
-        """GET /health: whether the HTTP process lives. A server whose scheduler died still says yes."""
-        try:
-            status, _ = await self._control("GET", "/health")
-        except ServerError:
-            return False
-        return status == 200
-
     async def works(self, seconds: float = 25.0) -> bool:
-        """GET /health_generate: whether it generates a token. It takes a second at least."""
+        """GET /health_generate: whether it generates a token. It takes a second at least.
+
+        /health is of no use: a server whose scheduler died still says yes.
+        """
         try:
             status, _ = await self._control("GET", "/health_generate", seconds=seconds)
         except ServerError:
@@ -201,18 +221,43 @@ class SGLangClient:
         /health says yes while the scheduler is dead, and /health_generate, as long as the scheduler is busy,
         while the detokenizer is. Raises as `generate` does.
         """
-        checker, _ = self._ready()
+        checker, vocab_size = self._ready()
         request = GenerateRequest(input_ids=[0], sampling=Sampling(max_new_tokens=1, temperature=0.0))
-        content = checker.generation(request, stream=False, rid=new_rid())
+        body = await self._asked(checker.generation(request, stream=False, rid=new_rid()), seconds)
+        with self._checked():
+            generation(body, prompt_tokens=1, vocab_size=vocab_size, want_logprobs=False)
+
+    async def read_text(self, text: str) -> list[int]:
+        """The ids by which the server reads a text, special tokens that it puts before it included.
+
+        Raises:
+            NotSGLang: a router or proxy before it drops what scoring needs. Else as `generate` does.
+        """
+        checker, _ = self._ready()
+        body = await self._asked(checker.reading(text, rid=new_rid()), self.timeouts.first_token)
+        with self._checked():
+            ids = text_ids(body)
+        if ids is None:
+            raise NotSGLang(
+                f"what is in front of the {self.role} server at {self.url} drops logprob_start_len, as "
+                "sglang-router before 0.3.2 does: use 0.3.2 or later, or give the URLs of its workers",
+                role=self.role,
+                url=self.url,
+            )
+        return ids
+
+    async def _asked(self, content: bytes, silence: float) -> bytes:
+        """The answer to one small request, which does not wait until other requests leave it a place."""
         limits = self.timeouts
         patience = Patience(
-            connect=limits.connect, first=seconds, between=limits.between_tokens, total=limits.total
+            connect=limits.connect, first=silence, between=limits.between_tokens, total=limits.total
         )
         with self._named(patience):
             async with self._sent("POST", "/generate", content, patience) as response:
                 body = await self._whole(response)
                 if response.status_code != 200:
                     raise refusal(response.status_code, body, role=self.role, url=self.url)
+                return body
 
     async def page(self, path: str) -> str | None:
         """GET of what the server tells of itself, such as /metrics; None where it has no such path."""
@@ -399,17 +444,8 @@ class SGLangClient:
 
     async def _post(self, content: bytes, silence: float) -> bytes:
         """The whole answer to a request that may stay silent for `silence` seconds."""
-        limits = self.timeouts
-        patience = Patience(
-            connect=limits.connect, first=silence, between=limits.between_tokens, total=limits.total
-        )
         async with self._places:
-            with self._named(patience):
-                async with self._sent("POST", "/generate", content, patience) as response:
-                    body = await self._whole(response)
-                    if response.status_code != 200:
-                        raise refusal(response.status_code, body, role=self.role, url=self.url)
-                    return body
+            return await self._asked(content, silence)
 
     # attempts
 

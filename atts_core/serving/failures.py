@@ -134,7 +134,8 @@ def _broken(it: str, error: httpx2.HTTPError, role: Role, url: str) -> ServerErr
             what = f"{it} cannot be found by that name: {start}"
         elif isinstance(cause, ssl.SSLCertVerificationError):
             return ServerUnreachable(
-                f"{it} shows a certificate that is not trusted ({cause.verify_message})",
+                f"{it} shows a certificate that is not trusted ({cause.verify_message}): name the file of "
+                "its authority in the variable SSL_CERT_FILE",
                 role=role,
                 url=url,
                 retryable=False,

@@ -164,6 +164,21 @@ class Checker:
             )
         )
 
+    def reading(self, text: str, *, rid: str) -> bytes:
+        """The body that asks by which ids the server reads a text: they come with their log-probabilities."""
+        if not text:
+            raise self._bad("an empty text has no tokens")
+        return _encoder.encode(
+            {
+                "text": text,
+                "sampling_params": {"max_new_tokens": 1, "temperature": 0.0},
+                "rid": self._rid(rid),
+                "stream": False,
+                "return_logprob": True,
+                "logprob_start_len": 0,
+            }
+        )
+
     def _bad(self, what: str) -> InvalidRequest:
         return InvalidRequest(
             f"a request to the {self._role} server was not sent: {what}", role=self._role, url=self._url

@@ -235,8 +235,12 @@ def _is_router(about: dict[str, Any]) -> bool:
 def _router(
     role: Role, url: str, path: str | None, model_info: dict[str, Any], listed: dict[str, Any]
 ) -> ServerInfo:
-    """A sglang-router from 0.3.2 on. It hides its workers' releases: only what all can do is used."""
+    """A sglang-router from 0.3.2 on whose workers are not known: what all releases can do is used."""
     model = _first_model(listed)
+    note = (
+        f"the workers of the {role} router at {url} cannot be asked from here: their context is unknown, and "
+        "no seeds are sent"
+    )
     return ServerInfo(
         role=role,
         url=url,
@@ -250,9 +254,43 @@ def _router(
         vocab_size=None,
         metrics=False,
         features=Features(sampling_seed=False, seeded=False, abort=False, output_ids=False),
-        notes=(
-            f"the {role} server is a router: its workers' release and context are hidden, seeds not sent",
-        ),
+        notes=(note,),
+    )
+
+
+MOST_WORKERS: Final = 64
+"""Workers of a router that are asked; one that names more is asked for none."""
+
+
+def router_workers(body: bytes | None) -> list[str]:
+    """The URLs in a router's answer to /workers (0.3.2): `{"workers": [{"url": …}, …]}`."""
+    listed = _object(body).get("workers")
+    workers = listed if isinstance(listed, list) else []
+    urls = [worker.get("url") for worker in workers if isinstance(worker, dict)]
+    known = [url for url in urls if isinstance(url, str)]
+    return known if len(known) == len(workers) <= MOST_WORKERS else []
+
+
+def behind_router(router: ServerInfo, workers: Sequence[ServerInfo]) -> ServerInfo:
+    """What is known of a router's model once its workers told what they are; `router` where none did.
+
+    Raises `SettingsError` where they are not the same model.
+    """
+    if not workers:
+        return router
+    all_of_them = together(workers)
+    releases = sorted({worker.release for worker in workers})
+    return msgspec.structs.replace(
+        all_of_them,
+        url=router.url,
+        kind="router",
+        release=" and ".join(releases),
+        model=router.model or all_of_them.model,
+        model_path=router.model_path or all_of_them.model_path,
+        tokenizer_path=router.tokenizer_path or all_of_them.tokenizer_path,
+        metrics=False,
+        # it has no /abort_request; all else passes (seen with 0.3.2)
+        features=msgspec.structs.replace(all_of_them.features, abort=False),
     )
 
 

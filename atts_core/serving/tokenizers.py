@@ -5,12 +5,15 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from atts_core.embedded.tokenizer import CHAT_TEMPLATE, EmbeddedTokenizer
 from atts_core.errors import SettingsError
+
+ANCHOR: Final = "\n"
+"""A text that no tokenizer joins with the one after it."""
 
 
 class Tokenizer(Protocol):
@@ -93,6 +96,7 @@ class HubTokenizer:
         self.vocab_size = max(vocabulary.values()) + 1
         self.bos_id: int | None = self._tokenizer.bos_token_id
         self.eos_ids = self._end_ids(Path(source))
+        self._anchor = self._find_anchor()
         canonical = msgspec.json.encode([sorted(vocabulary.items()), template], order="deterministic")
         self.identity = hashlib.sha256(canonical).hexdigest()
 
@@ -104,9 +108,32 @@ class HubTokenizer:
         return frozenset(i for i in ids if 0 <= i < self.vocab_size)
 
     def encode(self, text: str) -> list[int]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        if self._anchor:
+            ids = self._plain_ids(ANCHOR + text)
+            if ids[: len(self._anchor)] == self._anchor:
+                return ids[len(self._anchor) :]
+        return self._plain_ids(text)
 
     def decode(self, ids: Sequence[int]) -> str:
+        if self._anchor and ids:
+            return self._plain_text([*self._anchor, *ids]).removeprefix(self._plain_text(self._anchor))
+        return self._plain_text(ids)
+
+    def _find_anchor(self) -> list[int]:
+        """What a step is read after, where the tokenizer takes every text for a beginning.
+
+        Those of the Llama 2 kind put a space before a text and take one away, so that the words on both sides
+        of a joint would run together. Byte-level ones (Llama 3, Qwen, DeepSeek) do neither.
+        """
+        exact = (
+            self._plain_text([*self._plain_ids("a"), *self._plain_ids(" b"), *self._plain_ids("c")]) == "a bc"
+        )
+        return [] if exact else self._plain_ids(ANCHOR)
+
+    def _plain_ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _plain_text(self, ids: Sequence[int]) -> str:
         return str(
             self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         )
@@ -119,7 +146,7 @@ class HubTokenizer:
         except Exception as error:  # a template is a program of the model's author and fails as it likes
             raise SettingsError(f"the model's chat template refuses this conversation: {error}") from error
         # The template writes the special tokens itself, so none is added around it.
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
+        return self._plain_ids(text)
 
 
 def _read(path: Path) -> dict[str, Any]:

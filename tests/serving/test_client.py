@@ -359,7 +359,7 @@ async def test_no_more_in_flight_than_connections(replay: Any, open_client: Any,
     tasks = [asyncio.ensure_future(one(client)) for _ in range(12)]
     await full.wait()
     for _ in range(3):  # a round trip of its own: whatever else was sent has arrived by then
-        await client.alive()
+        await client.page("/health")
     assert most == 3
     release.set()
     await asyncio.gather(*tasks)
@@ -523,7 +523,6 @@ async def test_health_and_metrics(replay: Any, open_client: Any, release: str) -
     assert await client.page("/metrics") is None
     replay.play(release, "metrics")
     assert "sglang:num_running_reqs" in (await client.page("/metrics") or "")
-    assert not await client.alive()
 
     async def fine(_: Any, wire: Any) -> None:
         await wire.answer(200, "", "text/plain")
@@ -531,10 +530,10 @@ async def test_health_and_metrics(replay: Any, open_client: Any, release: str) -
     async def ill(_: Any, wire: Any) -> None:
         await wire.answer(503, "", "text/plain")
 
-    replay.routes["GET /health"] = fine
     replay.routes["GET /health_generate"] = ill
-    assert await client.alive()
     assert not await client.works()
+    replay.routes["GET /health_generate"] = fine
+    assert await client.works()
 
 
 async def test_tls(replay_tls: Any, certificate: Path) -> None:
