@@ -50,7 +50,7 @@ OPENING = tuple(
     if page.key
 )  # fmt: skip
 
-LISTS = ("solve", "run", "log")
+LISTS = ("solve", "run", "pipeline", "log")
 """Pages with rows to select."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -59,9 +59,23 @@ ACTIONS: tuple[Action, ...] = (
     Action("down", ("down", "j"), "↓ j", "", "Select the row below.", "Look", pages=LISTS),
     Action("back", ("escape",), "esc", "back", "Back to where this was opened from.", "Look"),
     Action("previous_problem", ("left",), "←", "", "Show the previous problem of the run.", "Look",
-           pages=("solve",)),
+           pages=("solve", "pipeline")),
     Action("next_problem", ("right",), "→", "", "Show the next problem of the run.", "Look",
-           pages=("solve",)),
+           pages=("solve", "pipeline")),
+    Action("zoom_in", ("plus", "equals_sign"), "+", "zoom", "Show half the time in the same room.", "Look", 5,
+           ("pipeline",)),
+    Action("zoom_out", ("minus",), "−", "", "Show twice the time in the same room.", "Look",
+           pages=("pipeline",)),
+    Action("earlier", ("shift+left", "H"), "shift ←", "", "Look at what was a quarter of the window before.",
+           "Look", pages=("pipeline",)),
+    Action("later", ("shift+right", "L"), "shift →", "", "Look at what came a quarter of the window after.",
+           "Look", pages=("pipeline",)),
+    Action("newest", ("f",), "f", "", "Follow what is new again.", "Look", pages=("pipeline",)),
+    Action("condense", ("z",), "z", "condense", "All samples in sight, several a row, or one a row again.",
+           "Look", 9, ("pipeline",)),
+    Action("barrier", ("b",), "b", "barrier",
+           "The same stages as if a barrier stood between turns (simulated), or as they were.", "Look", 4,
+           ("pipeline",)),
     Action("alpha_down", ("left", "minus"), "← −", "alpha", "Ask about an alpha one hundredth lower.", "Look",
            4, ("calibration",)),
     Action("alpha_up", ("right", "plus", "equals_sign"), "→ +", "",

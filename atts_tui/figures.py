@@ -2,6 +2,8 @@
 
 from atts_core.conformal.live import DecisionTally, Realised, WhatIf
 from atts_core.conformal.signal import Signal
+from atts_core.reports.barrier import BarrierCost, Layout, barrier_cost, lay_out, recorded_chain
+from atts_core.reports.timeline import StageTally, StageTimes, places_of
 from atts_core.state import RunState
 from atts_tui.view import View
 
@@ -83,3 +85,62 @@ class CalibrationFigures:
         alpha = self.alpha
         self.what_if = self.tally.what_if(alpha) if alpha is not None and self.tally.count else None
         self.version += 1
+
+
+class StageFigures:
+    """Where a run's time went, and what a barrier per turn would have cost."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Grows with every change."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self.times = StageTimes()
+        self.cost: BarrierCost | None = None
+        self._tally = StageTally()
+        self._of: tuple[RunState, int] | None = None
+        self._turns = 0
+        self._layouts: dict[tuple[int, int], tuple[Layout, Layout]] = {}
+
+    @property
+    def behind(self) -> int:
+        """Finished problems that are not in the times yet."""
+        return self._tally.behind
+
+    def measure(self, view: View) -> None:
+        """Bring everything up to date; the barrier when a tenth more was decided, since it costs most."""
+        state = view.state
+        if self._of != (state, view.epoch):
+            self._clear()
+            self._of = (state, view.epoch)
+        self.times = self._tally.update(state)
+        decided = state.overall.decisions
+        if decided > self._turns * GROWTH or (state.finished is not None and decided != self._turns):
+            self._turns = decided
+            self.cost = barrier_cost(state.problems, *_places(state))
+        self.version += 1
+
+    def layouts(self, view: View) -> tuple[Layout, Layout] | None:
+        """The problem looked at by itself, its stages laid out without a barrier and with one."""
+        problem = view.problem
+        if problem is None:
+            return None
+        key = (problem.index, problem.touched)
+        if key not in self._layouts:
+            chains = [recorded_chain(sample) for sample in problem.samples]
+            places = _places(view.state)
+            self._layouts = {
+                key: (
+                    lay_out([chains], *places, barrier=False),
+                    lay_out([chains], *places, barrier=True),
+                )
+            }
+        return self._layouts[key]
+
+
+def _places(state: RunState) -> tuple[int, int]:
+    """Requests at a time; where a run does not say, as many as it has samples."""
+    draft, target = places_of(state)
+    every = max(state.samples_total, 1)
+    return draft or every, target or every

@@ -41,6 +41,11 @@ PAGES: tuple[Page, ...] = (
         " another alpha would have decided.",
     ),
     Page(
+        "pipeline", "Pipeline", "atts_tui.screens.pipeline:PipelineScreen", "4", rows="sample",
+        about="problem",
+        help="What every sample did when, how full the servers were, and what a barrier per turn would cost.",
+    ),
+    Page(
         "machines", "Machines", "atts_tui.screens.machines:MachinesScreen", "5",
         help="GPUs, KV cache, requests and rates of every server, and memory against samples running.",
     ),

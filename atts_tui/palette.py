@@ -40,6 +40,10 @@ class Glyphs:
     handle: str = "●"
     threshold: str = "╌"
     tick: str = "┊"
+    lane_draft: str = "▄"
+    lane_verify: str = "░"
+    lane_target: str = "▇"
+    lane_wait: str = "·"
     margin: str = "▌"
     margin_discarded: str = "┊"
     cursor: str = "▁"
@@ -89,7 +93,8 @@ ASCII_GLYPHS = Glyphs(
     accept="A", take_over="T", unverifiable="!", draft="d", verify="?", target="t", queued=".", scored="s",
     open_turn=".", selected=">", right="ok", wrong="no", live="*", paused="=", bar="#", line="=",
     bar_rest=".", playing=">", standing="=", handle="o",
-    threshold="-", tick="|", margin="|", margin_discarded=":", cursor="_",
+    threshold="-", tick="|", lane_draft="d", lane_verify="?", lane_target="T", lane_wait=".",
+    margin="|", margin_discarded=":", cursor="_",
     scroll_thumb="#",
     scroll_track="|", dot_accept="o", dot_take_over="x", dot_unverifiable="!", axis_vertical="|",
     axis_corner="+", axis_horizontal="-", blocks=" .:-=+*#@", separator="-", more=".",

@@ -69,6 +69,11 @@ def test_calibration(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(finished, terminal_size=size, run_before=_pressing("3", "shift+left"))
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_pipeline(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(_app(_mid()), terminal_size=size, run_before=_pressing("4"))
+
+
 def test_wide_with_gpus(snap_compare: Compare) -> None:
     app = _app([*_mid(), ev.Stamped(9000, 4.1, synthetic.gpus())])
     assert snap_compare(app, terminal_size=(200, 60), run_before=_pressing())
