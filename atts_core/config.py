@@ -95,6 +95,9 @@ OTHER_VARIABLES = {
     "ATTS_DETACHED",
     "ATTS_REAL_SGLANG_DRAFT",
     "ATTS_REAL_SGLANG_TARGET",
+    "ATTS_REAL_SGLANG_RELEASE",
+    "ATTS_REAL_SGLANG_PROBLEMS",
+    "ATTS_REAL_SGLANG_FAULTS",
 }
 """Variables of ours that are no settings; any other `ATTS_…` is a slip and refused."""
 
