@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint bench models pictures clean
+.PHONY: help demo test test-sglang lint bench models pictures clean
 help:
 	@echo "make demo      solve a handful of problems live with the embedded pair"
 	@echo "make test      lint, types and tests"
 	@echo "make lint      ruff and mypy"
+	@echo "make test-sglang  the embedded pair served by the real SGLang on a CPU, two releases (3 GB, 15 minutes)"
 	@echo "make bench     measure what the budgets promise"
 	@echo "make pictures  draw the README's pictures again"
 	@echo "make models    train the embedded pair again from its seed (under 90 minutes on 2 cores)"
@@ -38,6 +39,10 @@ lint: $(VENV)/.tools
 
 test: lint
 	@$(BIN)/python -m pytest
+
+# SGLANG says more, such as: make test-sglang SGLANG='--release 0.5.23 --faults'
+test-sglang: $(VENV)/.tools
+	@$(BIN)/python tests/real_sglang/run.py $(SGLANG)
 
 bench: $(VENV)/.tools
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

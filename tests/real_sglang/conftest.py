@@ -1,9 +1,10 @@
 """Real SGLang servers that serve the embedded pair, given by ATTS_REAL_SGLANG_DRAFT and _TARGET.
 
-    python -m atts_core.embedded.export DIR
-    python -m sglang.launch_server --model-path DIR/draft --port 40001 --context-length 512 …
-    python -m sglang.launch_server --model-path DIR/target --port 40002 --context-length 512 …
-    ATTS_REAL_SGLANG_DRAFT=http://127.0.0.1:40001 ATTS_REAL_SGLANG_TARGET=http://127.0.0.1:40002 \\
+`make test-sglang` (run.py) installs them, starts them with `atts servers up` and runs these tests. By hand,
+on servers of any release and hardware, with both models exported by `python -m atts_core.embedded.export
+DIR` and served with `--context-length 512 --dtype float32`:
+
+    ATTS_REAL_SGLANG_DRAFT=http://gpu1:30000 ATTS_REAL_SGLANG_TARGET=http://gpu1:30100 \\
         python -m pytest tests/real_sglang -s
 """
 
