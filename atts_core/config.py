@@ -19,6 +19,7 @@ import platformdirs
 from atts_core.conformal.settings import DEFAULT_GAMMA, Adaptation, ConformalSettings, Mode, Rule
 from atts_core.engine.strategies.registry import ATTS, METHOD, STRATEGIES, Kind
 from atts_core.errors import SettingsError
+from atts_core.problems.catalogue import Columns
 from atts_core.servers.settings import ServersGiven
 from atts_core.serving.timeouts import Timeouts
 
@@ -463,9 +464,41 @@ def _config_path(environment: Mapping[str, str]) -> Path | None:
     return None
 
 
+class _File(Given, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `atts.toml` holds: settings, and data sets by their names."""
+
+    datasets: dict[str, Columns] = {}
+
+
+def data_sets(environment: Mapping[str, str] = os.environ) -> dict[str, Columns]:
+    """The `[datasets.NAME]` tables of the file that `load` reads; paths are relative to that file.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    path = _config_path(environment)
+    if path is None:
+        return {}
+
+    def beside(said: str | None) -> str | None:
+        return None if said is None else str(path.parent / Path(said).expanduser())
+
+    return {
+        name: msgspec.structs.replace(
+            said, path=beside(said.path), calibration_path=beside(said.calibration_path)
+        )
+        for name, said in _decoded(path).datasets.items()
+    }
+
+
 def _from_file(path: Path) -> Given:
+    said = _decoded(path)
+    return Given(**{name: getattr(said, name) for name in Given.__struct_fields__})
+
+
+def _decoded(path: Path) -> _File:
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Given)
+        return msgspec.toml.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:

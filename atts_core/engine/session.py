@@ -70,6 +70,7 @@ class Session:
             calibration = dataclasses.replace(calibration, source="the embedded pair's own")
         mine = identity(self.pair, self.settings, problems, first_turn_only=False)
         self.warnings += check_identity(calibration.identity, mine, strict=self.settings.strict)
+        self.warnings += shared_problems(calibration, problems, self.settings.conformal.mode)
         return calibration
 
     async def start(
@@ -97,7 +98,7 @@ class Session:
             await self._decider(bus, problems, gate, warm=warm) if self.settings.kind.calibrated else None
         )
         bus.publish(self._run_started(decider, problems, command, run))
-        for warning in self.warnings:
+        for warning in (*problems.notes, *self.warnings):
             bus.publish(ev.Warned(message=warning))
         return self._engine(decider, bus, problems, gate)
 
@@ -179,6 +180,21 @@ class Session:
             dataset=problems.dataset,
             fingerprint=problems.fingerprint,
         )
+
+
+def shared_problems(calibration: Calibration, problems: ProblemSet, mode: str) -> list[str]:
+    """What to say where problems of the run were calibrated on, though the mode does not need them."""
+    if mode in ("conditional", "centred") or calibration.identity.dataset_fingerprint != problems.fingerprint:
+        return []
+    shared = len(set(calibration.problems) & {problem.id for problem in problems.problems})
+    if not shared:
+        return []
+    total = len(problems.problems)
+    warning = (
+        f"{shared:,} of the run's {total:,} problems are among those that were calibrated on; evaluate on"
+        " others to show what the threshold does on new problems."
+    )
+    return [warning]
 
 
 @asynccontextmanager

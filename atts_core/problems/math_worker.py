@@ -39,7 +39,7 @@ def main() -> None:
     sys.stdout = io.StringIO()  # a library that prints must not be read as a verdict
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     logging.disable(logging.CRITICAL)
-    import math_verify  # type: ignore[import-untyped]  # noqa: PLC0415  # half a second, and only here
+    import math_verify  # noqa: PLC0415  # half a second, and only here
 
     with contextlib.suppress(ValueError, OSError):  # macOS knows the limit and does not set it
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

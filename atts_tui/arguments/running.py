@@ -55,6 +55,42 @@ def add_demo(commands: "Commands") -> None:
     resume_options(demo)
 
 
+def data_set_options(parser: argparse.ArgumentParser, split: str, *, limit: str) -> None:
+    """Which problems, and where they come from."""
+    data = parser.add_argument_group("problems")
+    data.add_argument(
+        "dataset",
+        nargs="?",
+        metavar="DATASET",
+        help="builtin (the embedded pair's), aime24, aime25, amc23, math500, olympiad, gpqa, gsm8k, s1; "
+        "NAME:paper for the authors' subset; a name in atts.toml; or a file or folder (.jsonl, .json, .csv, "
+        ".tsv, .parquet)",
+    )
+    data.add_argument("--limit", type=int, metavar="N", help=limit)
+    data.add_argument("--problems", metavar="LIST", help="places in the set, from 1, such as 3,7-12")
+    data.add_argument("--shuffle", type=int, metavar="SEED", help="in an order that the seed gives")
+    data.add_argument("--repeat", type=int, metavar="N", help="each problem N times, with samples of its own")
+    data.add_argument(
+        "--split", choices=("test", "calibration", "all"), help=f"part of the set (default: {split})"
+    )
+    data.add_argument("--level", type=int, metavar="L", help="builtin: difficulty 2 to 5 (default: mixed)")
+    data.add_argument(
+        "--from", dest="source", metavar="PATH", help="a local copy of the named set, instead of the hub"
+    )
+    for what, usual in (("question", "question, problem"), ("answer", "answer, gold"), ("id", "id")):
+        data.add_argument(
+            f"--{what}-column", metavar="NAME", help=f"column of the {what} (default: {usual}, …)"
+        )
+    data.add_argument(
+        "--grading",
+        choices=("math", "exact", "choice"),
+        help="compare answers by calculation, by spelling, or by the letter of a choice (default: math)",
+    )
+    data.add_argument(
+        "--option-seed", type=int, metavar="SEED", help="gpqa: order of the choices (default: 0)"
+    )
+
+
 def add_eval(commands: "Commands") -> argparse.ArgumentParser:
     """`atts eval`; returns its parser."""
     evaluate = command(
@@ -62,16 +98,18 @@ def add_eval(commands: "Commands") -> argparse.ArgumentParser:
         "eval",
         "a data set, all problems in one pool",
         "examples:\n  atts eval builtin --limit 200\n"
+        "  atts eval math500:paper --draft URL --target URL --samples 16\n"
+        "  atts eval problems.csv --question-column task --answer-column result --problems 3,7-12\n"
         "  atts eval builtin --limit 1000 --detach && atts watch\n"
         "  atts eval --resume 20261120-101500-eval\n"
         "  atts eval --suite suite.toml",
         handler=HANDLER,
     )
-    evaluate.add_argument(
-        "dataset", nargs="?", metavar="DATASET", help="builtin: the embedded pair's test problems"
+    data_set_options(
+        evaluate,
+        "all; sets with training problems: test",
+        limit="the first N (default: all; builtin: 100)",
     )
-    evaluate.add_argument("--limit", type=int, metavar="N", help="problems (default: 100)")
-    evaluate.add_argument("--level", type=int, metavar="L", help="difficulty 2 to 5 (default: mixed)")
     run_options(evaluate)
     resume_options(evaluate)
     suite = evaluate.add_argument_group("suite")
@@ -98,16 +136,18 @@ def add_calibrate(commands: "Commands") -> None:
         "calibrate",
         "collect calibration scores and write them to a file",
         "examples:\n  atts calibrate builtin -o mine.npz --limit 200\n"
-        "  atts calibrate builtin -o mine.npz --takeover continue --takeover-rate 0.3",
+        "  atts calibrate builtin -o mine.npz --takeover continue --takeover-rate 0.3\n"
+        "  atts calibrate math500 -o math.npz --draft URL --target URL",
         handler=HANDLER,
-    )
-    calibrate.add_argument(
-        "dataset", nargs="?", metavar="DATASET", help="builtin: the embedded pair's calibration problems"
     )
     calibrate.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="the calibration file to write"
     )
     calibrate.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
-    calibrate.add_argument("--limit", type=int, metavar="N", help="problems (default: 100)")
+    data_set_options(
+        calibrate,
+        "calibration: training problems where the set has any, else a part of it that no test uses",
+        limit="problems, drawn at random (default: 100)",
+    )
     run_options(calibrate, samples=4, mode="online, the only one here")
     resume_options(calibrate)

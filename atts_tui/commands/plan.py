@@ -18,7 +18,8 @@ import msgspec
 from atts_core import config
 from atts_core.errors import RunError, SettingsError
 from atts_core.problems.builtin.readable import readable
-from atts_core.problems.load import ProblemSet, load_problems, typed_problem
+from atts_core.problems.catalogue import Columns, Part
+from atts_core.problems.load import BUILTIN, ProblemSet, Request, load_problems, typed_problem
 from atts_core.problems.problem import Problem
 from atts_core.runs.file import RunFile
 from atts_core.runs.folder import find_run, runs_folder
@@ -35,6 +36,14 @@ MAX_PROBLEM = 100_000
 MOST_PROBLEMS = 100_000
 """Of one run: far beyond any evaluation, and still drawn in seconds."""
 DEMO_PROBLEMS = 5
+CALIBRATION_PROBLEMS = 100
+READ_AHEAD = 200
+"""Problems that are looked at to see whether the embedded pair can read any."""
+CHOICES = (
+    "limit", "level", "problems", "shuffle", "repeat", "split", "source", "question_column", "answer_column",
+    "id_column", "grading", "option_seed",
+)  # fmt: skip
+"""Options that choose problems, which a run that goes on has already."""
 CALIBRATION_SAMPLES = 4
 """For each problem: problems count, samples of one problem hardly do, for they are alike."""
 DEMO_PACE = 40.0
@@ -90,32 +99,25 @@ def plan_demo(arguments: argparse.Namespace, *, on_screen: bool) -> Plan:
         return replace(_plan_resume(arguments, "demo"), pace=pace or None)
     count = _count("--problems", arguments.problems, DEMO_PROBLEMS)
     layers = _layers(arguments)
-    chosen = _builtin(layers, count, arguments.level)
+    chosen = load_problems(
+        Request(
+            dataset=BUILTIN, part="test", limit=count, seed=layers.given().seed or 0, level=arguments.level
+        )
+    )
     return Plan("demo", chosen, layers, _folder(arguments), pace or None)
 
 
 def plan_eval(arguments: argparse.Namespace) -> Plan:
     """`atts eval`."""
     if arguments.resume is not None:
-        _refuse_both(arguments, "dataset", "limit", "level")
+        _refuse_both(arguments, "dataset", *CHOICES)
         return _plan_resume(arguments, "eval")
-    if arguments.dataset is None:
-        raise SettingsError("The data set is missing: builtin is always there, such as `atts eval builtin`.")
-    limit = _count("--limit", arguments.limit, 100)
     layers = _layers(arguments)
-    chosen = load_problems(
-        arguments.dataset,
-        stream="test",
-        count=limit,
-        seed=layers.given().seed or 0,
-        level=arguments.level,
-    )
-    return Plan("eval", chosen, layers, _folder(arguments))
+    return Plan("eval", _chosen(arguments, layers, "all"), layers, _folder(arguments))
 
 
 def plan_calibrate(arguments: argparse.Namespace) -> Plan:
     """`atts calibrate`: a run in online mode whose scores are kept: later turns are as in real runs."""
-    limit = _count("--limit", arguments.limit, 100)
     output = Path(arguments.output)
     if output.is_dir():
         raise SettingsError(f"{output} is a folder; name a file in it.")
@@ -145,18 +147,19 @@ def plan_calibrate(arguments: argparse.Namespace) -> Plan:
         return f"wrote {output}: {_worth(calibration, session.settings.conformal.nominal_alpha)}"
 
     if arguments.resume is not None:
-        _refuse_both(arguments, "dataset", "limit")
+        _refuse_both(arguments, "dataset", *CHOICES)
         plan = replace(_plan_resume(arguments, "calibrate"), finish=write)
         return plan
-    if arguments.dataset is None:
-        raise SettingsError("The data set is missing: builtin is always there.")
     if config.load(config.Given()).given().samples is None and arguments.samples is None:
         arguments.samples = CALIBRATION_SAMPLES
     layers = _layers(arguments)
-    chosen = load_problems(
-        arguments.dataset, stream="calibration", count=limit, seed=layers.given().seed or 0
+    if arguments.limit is None:
+        arguments.limit = CALIBRATION_PROBLEMS
+    if arguments.shuffle is None and arguments.problems is None:
+        arguments.shuffle = 0  # the first rows of a set may all be of one kind
+    plan = Plan(
+        "calibrate", _chosen(arguments, layers, "calibration"), layers, _folder(arguments), finish=write
     )
-    plan = Plan("calibrate", chosen, layers, _folder(arguments), finish=write)
     return plan
 
 
@@ -228,8 +231,45 @@ def _count(option: str, given: int | None, default: int) -> int:
     return count
 
 
-def _builtin(layers: config.Layers, count: int, level: int | None) -> ProblemSet:
-    return load_problems("builtin", stream="test", count=count, seed=layers.given().seed or 0, level=level)
+def _chosen(arguments: argparse.Namespace, layers: config.Layers, part: Part) -> ProblemSet:
+    """The problems of `atts eval` and `atts calibrate`; `part` where nobody says another."""
+    if arguments.dataset is None:
+        raise SettingsError("The data set is missing: builtin is always there; --help names the others.")
+    if arguments.limit is not None:
+        _count("--limit", arguments.limit, 1)
+    given = layers.given()
+    chosen = load_problems(
+        Request(
+            dataset=arguments.dataset,
+            part=arguments.split or part,
+            limit=arguments.limit,
+            positions=arguments.problems,
+            shuffle=arguments.shuffle,
+            repeat=_count("--repeat", arguments.repeat, 1),
+            seed=given.seed or 0,
+            level=arguments.level,
+            option_seed=arguments.option_seed or 0,
+            columns=Columns(
+                path=arguments.source,
+                question=arguments.question_column,
+                answer=arguments.answer_column,
+                id=arguments.id_column,
+                grading=arguments.grading,
+            ),
+            known=config.data_sets(),
+        )
+    )
+    if given.draft is None and given.target is None and chosen.dataset != BUILTIN:
+        _refuse_unreadable(chosen)
+    return chosen
+
+
+def _refuse_unreadable(chosen: ProblemSet) -> None:
+    if not any(readable(problem.question).readable for problem in chosen.problems[:READ_AHEAD]):
+        raise SettingsError(
+            f"The embedded pair reads only problems like its own (`atts eval builtin`), and none of"
+            f" {chosen.dataset}; give your servers with --draft and --target."
+        )
 
 
 def _folder(arguments: argparse.Namespace) -> Path:
@@ -265,6 +305,7 @@ def said_settings(arguments: argparse.Namespace) -> config.Given:
 def _refuse_both(arguments: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(arguments, name) is not None:
+            name = {"source": "from"}.get(name, name).replace("_", "-")  # noqa: PLW2901
             raise SettingsError(f"--resume goes on with the problems that the run has: leave out the {name}.")
 
 

@@ -17,7 +17,7 @@ from atts_core.engine import requests, servers
 from atts_core.engine.answers import find_answer
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
-from atts_core.problems.load import ProblemSet, load_problems
+from atts_core.problems.load import ProblemSet, Request, load_problems
 from atts_core.problems.problem import Problem
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import ServerFailed, ServerUnreachable
@@ -70,7 +70,7 @@ async def test_prompts_only_ever_grow(
 
     monkeypatch.setattr(requests.Requests, "write", watched_write)
     monkeypatch.setattr(requests.Requests, "score", watched_score)
-    problems = load_problems("builtin", stream="test", count=3).problems
+    problems = load_problems(Request(dataset="builtin", part="test", limit=3)).problems
     async with session(embedded_pair, samples=4, takeover=takeover) as opened:
         state, _ = await run(opened, problems)
         tokenizer = opened.pair.draft.tokenizer
@@ -86,7 +86,7 @@ async def test_prompts_only_ever_grow(
 async def test_a_kept_step_that_answers_ends_the_sample_before_a_take_over(
     embedded_pair: tuple[str, str],
 ) -> None:
-    problems = load_problems("builtin", stream="test", count=4).problems
+    problems = load_problems(Request(dataset="builtin", part="test", limit=4)).problems
     async with session(embedded_pair, samples=4, takeover="continue", alpha=0.001) as opened:
         _, events = await run(opened, problems)
     for event in events:
@@ -119,7 +119,7 @@ async def test_limits_end_a_sample(embedded_pair: tuple[str, str]) -> None:
 async def test_no_barrier_a_later_problem_begins_before_an_earlier_one_ends(
     embedded_pair: tuple[str, str],
 ) -> None:
-    problems = load_problems("builtin", stream="test", count=4).problems
+    problems = load_problems(Request(dataset="builtin", part="test", limit=4)).problems
     limits = {"draft_concurrency": 3, "target_concurrency": 3}
     async with session(embedded_pair, samples=4, **limits) as opened:
         state, events = await run(opened, problems)
