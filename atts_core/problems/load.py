@@ -5,7 +5,7 @@ named in `atts.toml` or by a path.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -68,8 +68,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Data sets of `atts.toml`."""
 
 
-def load_problems(request: Request) -> ProblemSet:
-    """The problems that are wanted, the same for the same request and content.
+def load_problems(request: Request, say: Callable[[str], object] = lambda _: None) -> ProblemSet:
+    """The problems that are wanted, the same for the same request and content; `say` is told of waiting.
 
     Raises:
         SettingsError: there is no such data set, it cannot be read or reached, or it has no such problems.
@@ -79,9 +79,9 @@ def load_problems(request: Request) -> ProblemSet:
     if request.level is not None:
         raise SettingsError("--level is of the built-in problems; other data sets have no levels here.")
     spec, preset = _spec(request)
-    rows = _rows(spec.test)
+    rows = _rows(spec.test, say)
     test = to_problems(rows, spec, option_seed=request.option_seed)
-    part, notes = _part(spec, preset, rows, test, request)
+    part, notes = _part(spec, preset, rows, test, request, say)
     if not part:
         raise SettingsError(f"{request.dataset} has no problems in its {request.part} part.")
     chosen = choose(
@@ -106,6 +106,7 @@ def _part(
     rows: Sequence[tuple[str, Row]],
     test: Sequence[Problem],
     request: Request,
+    say: Callable[[str], object],
 ) -> tuple[Sequence[Problem], list[str]]:
     """The part that is wanted, and in words how it came about where that is not plain."""
     paper, notes = None, []
@@ -116,7 +117,7 @@ def _part(
                 f"{spec.name} is not in the order that the authors drew from: these are other problems."
             )
     if request.part == "calibration" and spec.calibration is not None:
-        training = _rows(spec.calibration)
+        training = _rows(spec.calibration, say)
         if paper is not None and spec.paper_calibration is not None:
             places = drawn([row for _, row in training], spec.paper_calibration)
             training = [training[place] for place in places]
@@ -236,7 +237,8 @@ def _changed(spec: DataSet, said: Columns) -> DataSet:
     return msgspec.structs.replace(spec, test=test, calibration=calibration, **given)
 
 
-def _rows(source: Source) -> list[tuple[str, Row]]:
+def _rows(source: Source, say: Callable[[str], object]) -> list[tuple[str, Row]]:
     if source.path:
         return read_rows(Path(source.path).expanduser(), config=source.config, split=source.split)
+    say(f"loading {source.hub} from the Hugging Face hub or its cache")
     return from_hub(source.hub, source.config, source.split)

@@ -257,7 +257,8 @@ def _chosen(arguments: argparse.Namespace, layers: config.Layers, part: Part) ->
                 grading=arguments.grading,
             ),
             known=config.data_sets(),
-        )
+        ),
+        say=lambda words: sys.stderr.write(f"atts: {words}\n"),
     )
     if given.draft is None and given.target is None and chosen.dataset != BUILTIN:
         _refuse_unreadable(chosen)

@@ -88,7 +88,7 @@ def assert_one_sentence(status: int, out: str, err: str, words: str) -> None:
         (("demo", "--pace", "-1"), "no such pace"),
         (("demo", "--level", "99", "--headless"), "levels 2 to 5"),
         (("calibrate", "builtin"), "-o/--output"),
-        (("calibrate", "aime24", "-o", "x.npz"), "no data set 'aime24'"),
+        (("calibrate", "aime-24", "-o", "x.npz"), "no data set and no file 'aime-24'"),
         (("calibrate", "builtin", "-o", "no/such/x.npz"), "does not exist"),
         (("calibrate", "builtin", "-o", "x.npz", "--limit", "0"), "at least one problem"),
         (("fly",), "invalid choice: 'fly'"),
