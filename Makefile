@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-sglang lint bench models pictures clean
+.PHONY: help demo test test-sglang lint bench table models pictures clean
 help:
 	@echo "make demo      solve a handful of problems live with the embedded pair"
 	@echo "make test      lint, types and tests"
 	@echo "make lint      ruff and mypy"
 	@echo "make test-sglang  the embedded pair served by the real SGLang on a CPU, two releases (3 GB, 15 minutes)"
 	@echo "make bench     measure what the budgets promise"
+	@echo "make table     measure the README's table of strategies again (an hour on 2 cores)"
 	@echo "make pictures  draw the README's pictures again"
 	@echo "make models    train the embedded pair again from its seed (under 90 minutes on 2 cores)"
 	@echo "make clean     remove what these made"
@@ -46,6 +47,9 @@ test-sglang: $(VENV)/.tools
 
 bench: $(VENV)/.tools
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+table: $(VENV)/.program
+	@$(BIN)/python tests/tables/strategies.py
 
 pictures: $(VENV)/.tools
 	@$(BIN)/python tests/pictures/draw.py

@@ -87,24 +87,58 @@ def waiting_words(state: RunState, notice: str) -> str:
 def explain(verdict: VerdictReached) -> str:
     """The verdict for somebody who has never heard of conformal prediction."""
     turn = f"Turn {verdict.turn + 1}" + (f" (PPL {ppl(verdict.ppl)}): " if verdict.ppl is not None else ": ")
-    if verdict.verdict == "unverifiable" or verdict.p is None:
-        return turn + "the draft's step could not be checked, so the target took over."
+    accepted = verdict.verdict == "accept"
+    follows = outcome_of(verdict).replace("target", "the target")
+    if verdict.verdict == "unverifiable":
+        return turn + f"the draft's step could not be checked, so {'it was ' * verdict.again}{follows}."
+    if verdict.rating is not None:
+        enough = f"{verdict.least_rating} is enough"
+        return turn + f"the target rated the step {verdict.rating} of 9, {enough}: {follows}."
+    if verdict.rank is not None:
+        place = f"the step surprised the target {_ordinal(verdict.rank)}most of {verdict.size} in its round: "
+        return turn + place + follows + "."
+    if verdict.p is None:
+        return turn + follows + "."
     p, alpha = percent_pair(verdict.p, verdict.alpha)
     surprise = f"the step surprised the target more than {p} of the calibration steps did; "
-    if verdict.verdict == "accept":
-        return turn + surprise + f"up to {alpha} is fine: accepted."
-    return turn + surprise + f"over {alpha} is too much: the target took over."
+    fine = f"up to {alpha} is fine" if accepted else f"over {alpha} is too much"
+    return turn + surprise + f"{fine}: {follows}."
 
 
 def explain_short(verdict: VerdictReached) -> str:
     """The same in about half the room."""
     turn = f"Turn {verdict.turn + 1}: "
-    if verdict.verdict == "unverifiable" or verdict.p is None:
-        return turn + "step could not be checked, target took over"
-    outcome = "accepted" if verdict.verdict == "accept" else "target took over"
+    outcome = outcome_of(verdict)
+    if verdict.verdict == "unverifiable":
+        return turn + f"step could not be checked, {outcome}"
+    if verdict.p is None:
+        found = judged_by(verdict)
+        return turn + (f"{found}: {outcome}" if found else outcome)
     sign = "≤" if verdict.verdict == "accept" else ">"
     p, alpha = percent_pair(verdict.p, verdict.alpha)
     return turn + f"surprise {p} {sign} {alpha} limit: {outcome}"
+
+
+def outcome_of(verdict: VerdictReached) -> str:
+    """What followed a verdict."""
+    if verdict.verdict == "accept":
+        return "accepted"
+    return "drawn again" if verdict.again else "target took over"
+
+
+def judged_by(verdict: VerdictReached) -> str:
+    """What a verdict without a p-value went by; empty where the run does not say."""
+    if verdict.rating is not None:
+        return f"rated {verdict.rating} of 9"
+    return f"rank {verdict.rank} of {verdict.size}" if verdict.rank is not None else ""
+
+
+def _ordinal(number: int) -> str:
+    """`""`, `2nd `, `3rd `, `4th ` …: what stands before "most"."""
+    if number == 1:
+        return ""
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')} "
 
 
 def leader_words(problem: ProblemState) -> str:

@@ -263,6 +263,11 @@ async def open_session(
                 f"The embedded models were never taught what {kind.name} asks of them, so this run does not"
                 " show what it can do; give it real models with --draft and --target."
             )
+        if settings.stop_when_decided is not None and given.seed is not None:
+            session.warnings.append(
+                "Which samples end before a vote is decided depends on the servers, so --seed cannot make a"
+                " run with --stop-when-decided repeatable."
+            )
         if settings.kind.calibrated and settings.conformal.mode == "online" and given.seed is not None:
             session.warnings.append(
                 "Mode online decides by the steps before, in the order in which they come, so --seed alone "

@@ -170,7 +170,11 @@ class StatusBar(Rows):
         alpha, threshold = (card.alpha if card else None), None
         if state.decisions:
             verdict = state.decisions[-1].verdict
+            if verdict.p is None and verdict.ppl is not None and verdict.threshold is not None:
+                return (("cut at PPL ", palette.muted), (words.ppl(verdict.threshold), palette.threshold))
             alpha, threshold = verdict.alpha, verdict.threshold
+            if verdict.rating is not None:
+                return (("rated from ", palette.muted), (str(verdict.least_rating), palette.threshold))
         if alpha is None:
             return ()
         parts: list[Part] = [("alpha ", palette.muted), (f"{alpha:.2f}", palette.threshold)]

@@ -172,9 +172,19 @@ def _append_verdict(view: View, rows: list[Row], verdict: VerdictReached, width:
 def verdict_notes(view: View, verdict: VerdictReached) -> tuple[Row, Row]:
     """What was decided about a draft's step, long and short."""
     palette, glyphs = view.palette, view.glyphs
-    if verdict.verdict == "unverifiable" or verdict.p is None:
+    if verdict.verdict == "unverifiable":
         sign: Part = (glyphs.unverifiable, palette.warning)
         return ((sign, (" could not be checked: target takes over", palette.muted)), (sign,))
+    if verdict.p is None:
+        accepted = verdict.verdict == "accept"
+        sign = (glyphs.accept, palette.draft) if accepted else (glyphs.take_over, palette.target)
+        found = words.judged_by(verdict)
+        if verdict.ppl is not None:
+            found = f"PPL {words.ppl(verdict.ppl)}  {found}"
+        return (
+            ((f"{found} ", palette.muted), sign, (f" {words.outcome_of(verdict):<17}", palette.muted)),
+            ((f"{words.judged_by(verdict)} ".lstrip(), palette.muted), sign),
+        )
     p, ppl = words.probability(verdict.p), words.ppl(verdict.ppl)
     if verdict.verdict == "accept":
         sign = (glyphs.accept, palette.draft)
@@ -183,7 +193,10 @@ def verdict_notes(view: View, verdict: VerdictReached) -> tuple[Row, Row]:
     else:
         sign = (glyphs.take_over, palette.target)
         above = (">=" if glyphs.plain else "≥") if verdict.rule == "reference" else ">"
-        compared, outcome = f"p {p} {above} {words.probability(verdict.alpha)}", " target takes over"
+        compared, outcome = (
+            f"p {p} {above} {words.probability(verdict.alpha)}",
+            (" drawn again" if verdict.again else " target takes over"),
+        )
     return (
         ((f"PPL {ppl}  {compared} ", palette.muted), sign, (f"{outcome:<18}", palette.muted)),
         ((f"p {p} ", palette.muted), sign),

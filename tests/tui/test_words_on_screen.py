@@ -63,3 +63,30 @@ def test_ties_are_said() -> None:
     finished = _problem(tally=(("1", 3), ("2", 3)), finished=True, answer="1", tied=True)
     assert words.leader_words(finished) == "the vote: 1 (tied with 1 more)"
     assert words.leader_words(_problem(finished=True)) == "no sample found an answer"
+
+
+@pytest.mark.parametrize(
+    ("fields", "long", "short"),
+    [
+        (
+            {"p": None, "rank": 2, "size": 14},
+            "the step surprised the target 2nd most of 14 in its round: the target took over.",
+            "rank 2 of 14: target took over",
+        ),
+        (
+            {"verdict": "accept", "p": None, "rating": 8, "least_rating": 7},
+            "the target rated the step 8 of 9, 7 is enough: accepted.",
+            "rated 8 of 9: accepted",
+        ),
+        ({"verdict": "accept", "p": None}, "accepted.", "accepted"),
+        (
+            {"again": True, "verdict": "unverifiable"},
+            "the draft's step could not be checked, so it was drawn again.",
+            "step could not be checked, drawn again",
+        ),
+    ],
+)
+def test_verdicts_of_every_strategy_in_words(fields: dict[str, object], long: str, short: str) -> None:
+    verdict = replace(VERDICT, **fields)
+    assert words.explain(verdict) == f"Turn 3 (PPL 1.717): {long}"
+    assert words.explain_short(verdict) == f"Turn 3: {short}"
