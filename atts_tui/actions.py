@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from atts_tui.pages import PAGES
+from atts_tui.pages import HOME, PAGES
 
 Group = Literal["Screens", "Look", "Run", "Replay", "Take away", "Screen"]
 GROUPS: tuple[Group, ...] = ("Screens", "Look", "Run", "Replay", "Take away", "Screen")
@@ -50,7 +50,10 @@ OPENING = tuple(
     if page.key
 )  # fmt: skip
 
-LISTS = ("solve", "run", "pipeline", "log")
+ABOUT_PANES = ("back", "next_pane", "previous_pane", "page_up", "page_down", "start", "end")
+"""Of the actions of every run's screen those that the home screen has as well."""
+
+LISTS = ("solve", "run", "pipeline", "log", "home")
 """Pages with rows to select."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -92,9 +95,12 @@ ACTIONS: tuple[Action, ...] = (
         ("solve",),
     ),
     Action("open", ("enter",), "enter", "open", "Open what is selected; esc comes back.", "Look", 4,
-           ("run", "log")),
+           ("run", "log", "home")),
+    Action("demo", ("d",), "d", "demo", "Watch the embedded pair solve five problems.", "Look", 5, ("home",)),
+    Action("resume", ("r",), "r", "go on", "Go on with the selected run, which stopped.", "Look", 6,
+           ("home",)),
     Action("filter", ("slash",), "/", "filter", "Show only rows that hold what you type.", "Look", 6,
-           ("run", "log")),
+           ("run", "log", "home")),
     Action("next_look", ("n",), "n", "next look", "Select the next problem that needs a look.", "Look", 5,
            ("run",)),
     Action("levels", ("v",), "v", "levels", "Show more lines of the log, or only graver ones.", "Look", 5,
@@ -189,7 +195,7 @@ class KeyMap:
     def actions_of(self, page: str, *, replay: bool) -> list[Bound]:
         """What can be done on a page, by which keys. In a replay its own keys go before those of others."""
         when = {"always", "replay"} if replay else {"always", "live"}
-        here = [a for a in ACTIONS if (not a.pages or page in a.pages) and a.when in when]
+        here = [action for action in ACTIONS if _is_on(action, page) and action.when in when]
         taken = {key for action in here if action.when == "replay" for key in self._keys(action)}
         found = []
         for action in here:
@@ -201,6 +207,12 @@ class KeyMap:
 
     def _keys(self, action: Action) -> tuple[str, ...]:
         return self.own.get(action.id, action.keys)
+
+
+def _is_on(action: Action, page: str) -> bool:
+    if action.pages:
+        return page in action.pages
+    return page != HOME.id or action.group in ("Take away", "Screen") or action.id in ABOUT_PANES
 
 
 def written(keys: Iterable[str]) -> str:

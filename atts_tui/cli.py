@@ -25,14 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.print_help()
-        return 0
     # SCREEN.md: Textual reads its frame limit when it is imported.
     os.environ.setdefault("TEXTUAL_FPS", "20")
     from atts_core.errors import AttsError  # noqa: PLC0415  # parsing --help imports nothing of ours
 
     try:
+        if arguments.command is None:
+            return _home(parser)
         handler = pkgutil.resolve_name(arguments.handler)
         return int(handler(arguments))
     except AttsError as error:
@@ -45,6 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _home(parser: argparse.ArgumentParser) -> int:
+    """The home screen on a terminal; elsewhere the help."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if not all(stream.isatty() for stream in streams) or os.environ.get("TERM") == "dumb":
+        parser.print_help()
+        return 0
+    from atts_tui.commands.home import home  # noqa: PLC0415  # `atts --help` imports no screen
+
+    return home(parser.parse_args)
 
 
 def _parser() -> argparse.ArgumentParser:

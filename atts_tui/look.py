@@ -21,11 +21,13 @@ class Look(TypedDict, total=False):
     keymap: KeyMap
     bell: bool
     """The terminal's bell sounds on an error, a stall, drift, and the end."""
+    home: bool
+    """Whether leaving comes back to the home screen."""
     window_title: bool
     """The terminal's title says how far the run is."""
 
 
-def look(layers: config.Layers) -> Look:
+def look(layers: config.Layers, arguments: argparse.Namespace | None = None) -> Look:
     """The look that all layers of settings give. Sets what Textual reads when it is imported.
 
     Raises:
@@ -43,6 +45,7 @@ def look(layers: config.Layers) -> Look:
         keymap=read_keymap(given.keys or {}, layers.origin("keys").removesuffix(" =")),
         bell=bool(given.bell),
         window_title=bool(given.title),
+        home=getattr(arguments, "from_home", False),
     )
 
 
@@ -53,4 +56,5 @@ def look_of(arguments: argparse.Namespace) -> Look:
         SettingsError: a setting that cannot be.
     """
     names = ("theme", "fps", "ascii", "color", "bell", "title")
-    return look(config.load(config.Given(**{name: getattr(arguments, name, None) for name in names})))
+    given = config.Given(**{name: getattr(arguments, name, None) for name in names})
+    return look(config.load(given), arguments)

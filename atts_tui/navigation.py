@@ -29,6 +29,10 @@ class Navigation(Themed):
     def _show(self, *, slow: bool) -> None:
         raise NotImplementedError
 
+    def action_leave(self) -> None:
+        """Leave."""
+        raise NotImplementedError
+
     def page_screen(self, name: str) -> RunScreen:
         """The screen of a page, made where it is not there yet."""
         if name not in self._pages:
@@ -66,8 +70,12 @@ class Navigation(Themed):
 
     async def action_back(self) -> None:
         """Undo the last thing that was opened: within the page, or the page."""
-        if not self.run_screen.back() and self._came_from:
+        if self.run_screen.back():
+            return
+        if self._came_from:
             self._go_to(self._came_from.pop())
+        elif self.home:
+            self.action_leave()
 
     def action_maximise(self) -> None:
         """Show the focused pane alone, or all again."""

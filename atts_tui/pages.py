@@ -57,10 +57,16 @@ PAGES: tuple[Page, ...] = (
 
 FIRST = "solve"
 
+HOME = Page(
+    "home", "Home", "atts_tui.home.screen:HomeScreen", rows="choose",
+    help="Type a problem, watch or replay a run, or try something. Every run comes back to this screen.",
+)  # fmt: skip
+"""No page of a run; the screen of `atts` without a command."""
+
 
 def page(id: str) -> Page:  # noqa: A002
     """The page of that id. Raises `KeyError` where there is none."""
-    return next((found for found in PAGES if found.id == id), None) or _unknown(id)
+    return next((found for found in (*PAGES, HOME) if found.id == id), None) or _unknown(id)
 
 
 def _unknown(name: str) -> Page:

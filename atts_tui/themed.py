@@ -1,5 +1,8 @@
 """What all our applications share: themes that are read again while they run, palette, bell."""
 
+import asyncio
+import contextlib
+import signal
 from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
@@ -31,6 +34,8 @@ class Themed(App[tuple[str, ...]]):
     ENABLE_COMMAND_PALETTE = True
     AUTO_FOCUS: ClassVar[str | None] = None
 
+    _ended: ClassVar[bool] = False
+
     def __init__(self, *, themes: Themes | None = None, **look: Unpack[Look]) -> None:
         """Raises `SettingsError` for a theme that does not exist."""
         super().__init__()
@@ -38,6 +43,8 @@ class Themed(App[tuple[str, ...]]):
         self.keymap = look.get("keymap") or KeyMap()
         self._fps = look.get("fps", DEFAULT_FPS)
         self._ascii = look.get("ascii_only", False)
+        self.home = look.get("home", False)
+        """Whether leaving comes back to the home screen."""
         self._bell = look.get("bell", False)
         self._entitled = ""
         self._window_title = look.get("window_title", False)
@@ -51,6 +58,7 @@ class Themed(App[tuple[str, ...]]):
 
     def on_mount(self) -> None:
         """Classes of the mode, and eyes on the themes."""
+        self._heed_signals()
         if self._ascii:
             self.add_class("-ascii-only")
         self.theme_changed_signal.subscribe(self, lambda _: self.repaint())
@@ -59,6 +67,25 @@ class Themed(App[tuple[str, ...]]):
             self.notify(
                 self.glyphs.safe(failure), title="A theme was left out", severity="warning", markup=False
             )
+
+    def _heed_signals(self) -> None:
+        """A terminal that goes away, or a kind kill, ends the screen as a key would: it is restored first."""
+        if self.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                    loop.add_signal_handler(number, self._end, number)
+
+    def _end(self, number: int) -> None:
+        Themed._ended = True
+        self.exit(return_code=128 + number)
+
+    @staticmethod
+    def ended_from_outside() -> bool:
+        """Whether any screen of this process was told from outside to end: none is to open after it."""
+        return Themed._ended
 
     def palette(self) -> Palette:
         """Colours by meaning of the theme as it is now."""

@@ -123,7 +123,7 @@ def print_result(state: RunState, arguments: argparse.Namespace, path: Path | No
 
 
 def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
-    seen = look(plan.layers)
+    seen = look(plan.layers, arguments)
     from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
     from atts_tui.narrator import Narrator  # noqa: PLC0415
 
@@ -160,9 +160,6 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
                 raise
 
         task = control.task = asyncio.create_task(engine())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, app.exit)
         try:
             await app.run_async()
         finally:

@@ -32,11 +32,11 @@ CAPTION_LINES = 3
 
 
 def frame(
-    width: int, height: int, *, transport: bool = False, prompt: bool = False, caption: bool = False
+    width: int, height: int, *, transport: bool = False, filtering: bool = False, caption: bool = False
 ) -> Frame:
     """Lay out a terminal of `width` x `height` cells.
 
-    `transport`: a recorded run is replayed. `prompt`: a line is being typed above the keys.
+    `transport`: a recorded run is replayed. `filtering`: a filter is typed above the keys, or holds.
     `caption`: the run is told to an audience.
     """
     if width < PLAIN_BELOW_COLUMNS or height < PLAIN_BELOW_ROWS:
@@ -45,7 +45,11 @@ def frame(
     head = 1 if compact else 2
     chrome = {"status": Rect(0, 0, width, head), "keys": Rect(0, height - 1, width, 1)}
     foot = height - 1
-    for name, lines in (("transport", transport), ("prompt", prompt), ("caption", CAPTION_LINES * caption)):
+    for name, lines in (
+        ("transport", transport),
+        ("filter", filtering),
+        ("caption", CAPTION_LINES * caption),
+    ):
         if lines:
             foot -= lines
             chrome[name] = Rect(0, foot, width, int(lines))

@@ -12,11 +12,12 @@ WIDTH = 50
 
 
 class Confirm(Overlay):
-    """A question; the screen's result is True for yes."""
+    """A question; the screen's result is True for yes, False for no, and None where it was not answered."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,enter", "dismiss(True)", "yes"),
-        Binding("n,escape", "dismiss(False)", "no"),
+        Binding("n", "dismiss(False)", "no"),
+        Binding("escape,q", "dismiss(None)", "neither"),
     ]
 
     def __init__(self, view: View, title: str, question: str, yes: str, no: str) -> None:

@@ -72,7 +72,7 @@ class RunScreen(Screen[None]):
         self._rects: dict[str, Rect] = {}
         self.panes: dict[str, Widget] = self.make_panes()
         chrome: dict[str, Widget] = {
-            "status": StatusBar(self.PAGE, id="status"),
+            "status": self.make_status(),
             "caption": CaptionBar(id="caption"),
             "transport": TransportBar(id="transport"),
             "keys": KeyBar(self.PAGE, bound, id="keys"),
@@ -82,10 +82,10 @@ class RunScreen(Screen[None]):
         """Rows that do not hold this are left out."""
         self._filter_bar: FilterBar | None = None
         if self.FILTERS:
-            chrome["prompt"] = self._filter_bar = FilterBar(self.FILTERS, id="prompt")
+            chrome["filter"] = self._filter_bar = FilterBar(self.FILTERS, id="filter")
         self._widgets: dict[str, Widget] = {**chrome, **self.make_bars(), **self.panes}
         self._quick = self.QUICK | {"transport", "caption"}
-        self._plain = PlainView(id="plain")
+        self._plain = self.make_plain()
         for widget in (*self._widgets.values(), self._plain):
             widget.add_class("pane")
         for widget in self.panes.values():
@@ -105,6 +105,14 @@ class RunScreen(Screen[None]):
     def make_bars(self) -> dict[str, Widget]:
         """Lines without a frame, by name."""
         return {}
+
+    def make_status(self) -> Widget:
+        """The line or two at the top."""
+        return StatusBar(self.PAGE, id="status")
+
+    def make_plain(self) -> Widget:
+        """What a terminal too small for panes shows."""
+        return PlainView(id="plain")
 
     def place(self, view: View, body: Rect, *, compact: bool) -> dict[str, Rect]:
         """Where panes and bars go; those left out are not shown."""
@@ -130,9 +138,10 @@ class RunScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """The first pane has the focus."""
-        self._focus_rows()
+        self.focus_first()
 
-    def _focus_rows(self) -> None:
+    def focus_first(self) -> None:
+        """Give the keys to the first pane."""
         first = next(iter(self.panes.values()))
         wanted = first if first.can_focus else next(iter(first.query(ScrollRows)), None)
         if wanted is not None:
@@ -157,19 +166,20 @@ class RunScreen(Screen[None]):
         self.view = view
         laid = self._lay_out(view)
         if laid.plain:
+            assert isinstance(self._plain, Synced)  # noqa: S101  # what make_plain promises
             self._plain.sync(view)
             return
         for name, widget in self._widgets.items():
             if name in self._rects and (view.unhurried or name in self._quick):
                 assert isinstance(widget, Synced)  # noqa: S101  # what make_panes and make_bars promise
                 widget.sync(view)
-        if self._filter_bar is not None and "prompt" in self._rects:
+        if self._filter_bar is not None and "filter" in self._rects:
             self._filter_bar.count(*self.counted(view))
 
     def _lay_out(self, view: View) -> Frame:
         width, height = self.size
-        prompt = self._filter_bar is not None and (bool(self.filter) or self._filtering)
-        wanted = (width, height, self.maximised, view.player is None, prompt, self.depends(view))
+        filtering = self._filter_bar is not None and (bool(self.filter) or self._filtering)
+        wanted = (width, height, self.maximised, view.player is None, filtering, self.depends(view))
         if wanted == self._arranged and self._frame is not None:
             return self._frame
         self._arranged = wanted
@@ -177,7 +187,7 @@ class RunScreen(Screen[None]):
             width,
             height,
             transport=view.player is not None,
-            prompt=prompt,
+            filtering=filtering,
             caption=view.narrator is not None,
         )
         rects: dict[str, Rect] = {}
@@ -235,7 +245,7 @@ class RunScreen(Screen[None]):
         if not keep and self._filter_bar is not None:
             self._filter_bar.clear()
             self.filter = ""
-        self._focus_rows()
+        self.focus_first()
         self.redraw()
 
     def on_filter_bar_changed(self, message: FilterBar.Changed) -> None:

@@ -7,7 +7,7 @@ from rich.style import Style
 from textual.geometry import Size
 
 from atts_tui.actions import Bound
-from atts_tui.pages import page, tabs
+from atts_tui.pages import HOME, page, tabs
 from atts_tui.view import View
 from atts_tui.widgets.log_lines import unread
 from atts_tui.widgets.rows import Part, Row, Rows
@@ -69,6 +69,8 @@ class KeyBar(Rows):
 
     def _tabs(self, view: View, *, named: bool) -> list[Part]:
         palette, parts = view.palette, list[Part]()
+        if self._page is HOME:
+            return parts
         for tab in tabs():
             click = Style.from_meta({"@click": f"app.page('{tab.id}')"})
             if tab is self._page:

@@ -11,7 +11,8 @@ from rich.color import ColorSystem
 from atts_core.errors import SettingsError
 from atts_tui.actions import ACTIONS, KeyMap
 from atts_tui.app import AttsApp
-from atts_tui.pages import PAGES
+from atts_tui.home.app import HomeApp
+from atts_tui.pages import HOME, PAGES
 from atts_tui.palette import Palette, palette_from
 from atts_tui.themes import Themes, find_themes, read_theme, shipped_folder, to_textual
 
@@ -30,15 +31,15 @@ def test_each_action_and_each_page_is_there_once() -> None:
 
 
 def test_each_action_has_its_method_wherever_it_can_be_done() -> None:
-    known = {page.id for page in PAGES}
-    assert {page for action in ACTIONS for page in action.pages} <= known
-    for page in PAGES:
+    pages = (*PAGES, HOME)
+    assert {page for action in ACTIONS for page in action.pages} <= {page.id for page in pages}
+    for page in pages:
         screen = pkgutil.resolve_name(page.screen)
         assert page.id == screen.PAGE
         for replay in (False, True):
             for bound in KeyMap().actions_of(page.id, replay=replay):
                 owner, _, method = bound.action.call.partition(".")
-                where = {"app": AttsApp, "screen": screen}[owner]
+                where = {"app": HomeApp if page is HOME else AttsApp, "screen": screen}[owner]
                 assert hasattr(where, f"action_{method.partition('(')[0]}"), bound.action.id
 
 

@@ -34,7 +34,7 @@ def _cells(panes: dict[str, Rect]) -> list[tuple[int, int]]:
 def test_no_pane_leaves_the_terminal_or_covers_another(
     terminal: tuple[int, int], problem: tuple[int, int], transport: bool, prompt: bool, maximised: str
 ) -> None:
-    panes = _solve(terminal, problem, maximised, transport=transport, prompt=prompt)
+    panes = _solve(terminal, problem, maximised, transport=transport, filtering=prompt)
     cells = _cells(panes)
     assert len(cells) == len(set(cells))
     assert all(0 <= x < terminal[0] and 0 <= y < terminal[1] for x, y in cells)

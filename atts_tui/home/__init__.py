@@ -1,0 +1,1 @@
+"""The home screen: what `atts` shows without a command."""
