@@ -1,11 +1,18 @@
 """Which process a number means: numbers come again, and mean nothing on another machine or after a boot."""
 
+import contextlib
 import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
+
+_PROC: Final = Path("/proc")
+_LISTENING: Final = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
 
 
 def process_start(pid: int) -> str | None:
@@ -84,3 +91,47 @@ def session_members(session: int) -> list[int]:
         if fields[0] != "Z" and int(fields[3]) == session:
             members.append(int(entry.name))
     return sorted(members, key=lambda pid: (pid != session, pid))
+
+
+def listeners(ports: Iterable[int], proc: Path = _PROC) -> dict[int, int]:
+    """Process id by port, of those ports on which a process that we may look into listens on this machine."""
+    inodes = _inodes(set(ports), proc)
+    found: dict[int, int] = {}
+    if not inodes:
+        return found
+    for process in _numbered(proc):
+        try:
+            descriptors = list((process / "fd").iterdir())
+        except OSError:  # another user's, or gone
+            continue
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):
+                target = os.readlink(descriptor)  # noqa: PTH115  # not a path, a name of the kernel's
+                port = inodes.get(target.removeprefix("socket:[").removesuffix("]"))
+                if port is not None:
+                    # Children inherit the socket; the oldest is the server itself.
+                    found[port] = min(found.get(port, int(process.name)), int(process.name))
+    return found
+
+
+def _inodes(ports: set[int], proc: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (proc / "net" / table).read_text(encoding="ascii", errors="replace").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            with contextlib.suppress(ValueError, IndexError):
+                port = int(fields[1].rpartition(":")[2], 16)
+                if fields[3] == _LISTENING and port in ports:
+                    found[fields[9]] = port
+    return found
+
+
+def _numbered(proc: Path) -> list[Path]:
+    try:
+        return [process for process in proc.iterdir() if process.name.isdigit()]
+    except OSError:
+        return []

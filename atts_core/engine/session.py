@@ -34,6 +34,7 @@ from atts_core.engine.strategies.registry import ATTS, STRATEGIES
 from atts_core.errors import SettingsError
 from atts_core.problems.load import ProblemSet
 from atts_core.runs.resume import RunProgress, refuse_differences, restore_decider
+from atts_core.servers.use import started_processes
 from atts_core.serving.tokenizers import Tokenizer
 from atts_core.telemetry.sources import Source
 from atts_core.telemetry.watch import watching
@@ -142,7 +143,8 @@ class Session:
         sides = self.pair.sides
         pages = {(side.role, worker.url): worker.client.page for side in sides for worker in side.workers}
         roles = {pid: role for role, pid in self.processes.items()}
-        return watching(bus, pages, processes=lambda: roles, sources=sources)
+        urls = {url for _, url in pages}
+        return watching(bus, pages, processes=lambda: roles | started_processes(urls), sources=sources)
 
     def _monitor(self, calibration: Calibration | None, problems: ProblemSet) -> DriftMonitor | None:
         if calibration is None:

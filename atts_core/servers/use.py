@@ -1,5 +1,7 @@
 """A run uses servers that `atts servers up` started only where it is told their name: nothing is guessed."""
 
+from collections.abc import Collection
+
 from atts_core.errors import SettingsError
 from atts_core.servers.plan import ROLES
 from atts_core.servers.state import pair_names, read_state
@@ -25,3 +27,20 @@ def urls_of_pair(name: str) -> dict[str, str]:
             f"`atts servers logs --name {name}`."
         )
     return {role: ",".join(state.urls(role)) for role in ROLES}
+
+
+def started_processes(urls: Collection[str]) -> dict[int, str]:
+    """Role by process id, of all servers of those pairs that were started here and are used by these URLs.
+
+    Behind a router it finds the workers as well, which hold the GPUs. A state file that cannot be read is
+    left out.
+    """
+    found: dict[int, str] = {}
+    for name in pair_names():
+        try:
+            state = read_state(name)
+        except SettingsError:
+            continue
+        if state is not None and any(server.url in urls for server in state.servers):
+            found |= {s.process.pid: s.role for s in state.servers if s.process.alive}
+    return found

@@ -257,6 +257,32 @@ class Machines:
         if busy and _sane(reading.cache_usage):
             peak.usage = max(peak.usage or 0.0, reading.cache_usage)
 
+    def summary(self) -> dict[str, object]:
+        """Peaks and memory against samples, as plain values: what a figure is drawn of."""
+        return {
+            "peaks": {
+                role: {
+                    "gpu_memory_bytes": peak.memory,
+                    "gpu_memory_of": peak.basis if peak.memory is not None else None,
+                    "gpu_memory_at_seconds": peak.memory_at if peak.memory is not None else None,
+                    "kv_tokens": peak.tokens,
+                    "kv_tokens_at_seconds": peak.tokens_at if peak.tokens is not None else None,
+                    "kv_usage": peak.usage,
+                }
+                for role, peak in self.peaks.items()
+            },
+            "by_samples_running": {
+                quantity: {
+                    role: [
+                        {"samples": samples, "mean": mean, "largest": largest}
+                        for samples, mean, largest in found.points()
+                    ]
+                    for role, found in kept.items()
+                }
+                for quantity, kept in (("gpu_memory_bytes", self.memory), ("kv_tokens", self.tokens))
+            },
+        }
+
     def still(self, role: str, url: str, now: float) -> float | None:
         """Seconds for which no number of a server has moved, where its gauges are old for it; else None."""
         load = self.loads[role].get(url)

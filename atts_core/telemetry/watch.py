@@ -9,9 +9,10 @@ import httpx2
 
 from atts_core import events as ev
 from atts_core.bus import Bus
+from atts_core.processes import listeners
 from atts_core.telemetry.exporters import Pages, poll_gpus
 from atts_core.telemetry.nvml import GpuSampler, Snapshot
-from atts_core.telemetry.processes import is_local, listeners
+from atts_core.telemetry.processes import is_local
 from atts_core.telemetry.readings import ServerReading
 from atts_core.telemetry.server_metrics import Page, poll_server
 from atts_core.telemetry.sources import Source

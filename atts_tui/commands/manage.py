@@ -21,7 +21,7 @@ from atts_core.runs.reader import RunReader
 from atts_tui.commands.compare import compare_runs
 from atts_tui.commands.gold import read_gold
 from atts_tui.commands.picture import export_picture
-from atts_tui.frontends.result import as_json, as_text
+from atts_tui.frontends.result import as_json, as_text, peak_lines
 from atts_tui.text import clean, clean_line
 
 STATUS_STYLE = {
@@ -86,7 +86,7 @@ def _show(arguments: argparse.Namespace, folder: Path) -> int:
     state = reader.state
     reader.close()
     if arguments.json:
-        _print_json(as_json(state, path))
+        _print_json(as_json(state, path) | {"machines": state.machines.summary()})
         return 0
     info = info_of(path)
     began = info.summary.started_at or (info.about.created if info.about else None)
@@ -100,6 +100,7 @@ def _show(arguments: argparse.Namespace, folder: Path) -> int:
             card = state.run.calibration
             lines.append(f"mode {card.mode}, rule {card.rule}, alpha {card.alpha:g}: {card.promise}")
         lines.append(as_text(state))
+    lines += peak_lines(state.machines)
     sys.stdout.write(clean("\n".join(lines)) + "\n")
     return 0
 

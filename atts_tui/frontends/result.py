@@ -11,6 +11,7 @@ from atts_core.conformal.live import realised
 from atts_core.problems.metrics import Accuracy, accuracy
 from atts_core.runs.saved import METHOD, Saved, saved_by
 from atts_core.state import ProblemState, RunState, SampleState
+from atts_core.telemetry.history import Machines
 from atts_tui.text import clean
 
 LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
@@ -169,6 +170,20 @@ def as_text(state: RunState) -> str:
         why = next((s.message for p in state.problems for s in p.samples if s.end == "failed"), "")
         lines.append(f"failed: {state.samples_failed} of {state.samples_total} samples, such as: {why}")
     return clean("\n".join(lines))
+
+
+def peak_lines(machines: Machines) -> Iterator[str]:
+    """The most memory that each model took, as far as anybody told."""
+    for role, peak in machines.peaks.items():
+        said = []
+        if peak.memory is not None:
+            whose = "of its processes" if peak.basis == "processes" else "used on its GPUs by anybody"
+            said.append(f"{peak.memory / 1e9:.1f} GB of GPU memory ({whose})")
+        if peak.tokens is not None:
+            share = f", {peak.usage:.0%} of the fullest cache" if peak.usage is not None else ""
+            said.append(f"{peak.tokens:,} tokens in the KV cache{share}")
+        if said:
+            yield f"{role} at its peak: {'; '.join(said)}"
 
 
 def _percent(estimate: Estimate) -> str:

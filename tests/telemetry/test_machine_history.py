@@ -70,6 +70,22 @@ def test_the_peak_of_a_role_is_that_of_all_its_gpus_at_one_time() -> None:
     assert (target.memory, target.memory_at) == (50, 1)
 
 
+def test_the_summary_is_what_a_figure_needs() -> None:
+    told = fold(
+        (1, ev.GpusRead(gpus=(gpu(0, 9, draft=5),))),
+        (2, read("target", running=2, used_tokens=300, cache_usage=0.3)),
+    ).summary()
+    assert msgspec.to_builtins(told) == told  # plain values
+    peaks, by_samples = told["peaks"], told["by_samples_running"]
+    assert peaks["draft"]["gpu_memory_bytes"] == 5  # type: ignore[index]
+    assert peaks["draft"]["gpu_memory_of"] == "processes"  # type: ignore[index]
+    assert peaks["target"] == {  # type: ignore[index]
+        "gpu_memory_bytes": None, "gpu_memory_of": None, "gpu_memory_at_seconds": None,
+        "kv_tokens": 300, "kv_tokens_at_seconds": 2, "kv_usage": 0.3,
+    }  # fmt: skip
+    assert by_samples["kv_tokens"]["target"] == [{"samples": 0.0, "mean": 300.0, "largest": 300.0}]  # type: ignore[index]
+
+
 def test_without_processes_the_devices_of_a_role_s_machine_count_and_that_is_said() -> None:
     whole = gpu(0, 60)
     part = msgspec.structs.replace(gpu(0, 30), instance="3g.40gb #9")

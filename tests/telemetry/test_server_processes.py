@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from atts_core.telemetry.processes import is_local, listeners, owner, parent_process
+from atts_core.processes import listeners
+from atts_core.telemetry.processes import is_local, owner, parent_process
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
 
