@@ -1,12 +1,19 @@
-"""What a run achieved, with intervals over problems: samples of one problem are alike, problems are not."""
+"""What a run achieved, with intervals over problems: samples of one problem are alike, problems are not.
 
-from collections.abc import Sequence
+A problem that is a copy of another (`--repeat`) is as alike as its samples are, so the two are one cluster.
+A tied vote counts as its winner does, the answer of the sample of lowest index among the tied ones.
+"""
+
+from collections.abc import Hashable, Sequence
 from math import comb
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from atts_core.conformal.intervals import NOTHING, Estimate, rate_interval, ratio_interval
+from atts_core.conformal.intervals import NOTHING, Estimate, ratio_interval, t_quantile
+from atts_core.conformal.pvalues import is_score
+from atts_core.state import ProblemState, RunState, SampleState
 
 
 class Accuracy(msgspec.Struct, frozen=True):
@@ -21,19 +28,123 @@ class Accuracy(msgspec.Struct, frozen=True):
     """Entry k − 1: chance that at least one of k samples is right, k = 1 … m (`pass_at`)."""
 
 
-def accuracy(right: Sequence[Sequence[bool]], votes: Sequence[bool]) -> Accuracy:
-    """Accuracy from each problem's samples (right or not, the same number for each) and its vote."""
+class Ratio(msgspec.Struct, frozen=True):
+    """A ratio of two sums over problems, with its 95 % interval; all None where there is nothing to divide
+    by. Unlike an `Estimate` it may exceed 1."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ProblemRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One problem of a run in numbers."""
+
+    id: str
+    gold: str | None
+    answer: str | None
+    """The vote's winner."""
+    correct: bool | None
+    tied: bool
+    votes: int
+    """For the winner."""
+    samples: int
+    ended: int
+    right: int | None
+    """Samples that are right; None where no gold answer is known."""
+    fallback: int
+    """Samples that were graded by spelling because a calculation was not to be had."""
+    best_answer: str | None
+    """Of the sample with the lowest mean PPL."""
+    best_correct: bool | None
+    mean_ppl: float | None
+    decisions: int
+    taken_over: int
+    draft_tokens: int
+    target_tokens: int
+    seconds: float | None
+    """From its first sample's begin to its end; None before."""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to."""
+
+    accuracy: Accuracy
+    best_of_m: Estimate
+    """Share of problems whose sample of lowest mean PPL is right, of those with any PPL."""
+    ties: int
+    """Finished problems with a tied vote, right or wrong."""
+    fallback: int
+    """Samples that were graded by spelling because a calculation was not to be had."""
+    target_share: Estimate
+    """Of the tokens written, those that the target wrote."""
+    right_per_1000_target_tokens: Ratio
+    """Right samples for every 1,000 tokens that the target wrote."""
+    problems: tuple[ProblemRow, ...]
+
+
+def measure(state: RunState) -> Metrics:
+    """The numbers of a run as far as it went."""
+    rows = tuple(_row(problem) for problem in state.problems)
+    known = _graded(state)
+    clusters = [problem.repeats or problem.id for problem in known]
+    bests = [_best(problem) for problem in known]
+    scored = [(best.correct, name) for best, name in zip(bests, clusters, strict=True) if best is not None]
+    names = [problem.repeats or problem.id for problem in state.problems]
+    return Metrics(
+        accuracy=achieved(state),
+        best_of_m=_clustered(
+            [float(bool(right)) for right, _ in scored], [1.0] * len(scored), [name for _, name in scored]
+        ),
+        ties=sum(problem.finished and problem.tied for problem in state.problems),
+        fallback=sum(row.fallback for row in rows),
+        target_share=_clustered(
+            [problem.target_tokens for problem in state.problems],
+            [problem.tokens for problem in state.problems],
+            names,
+        ),
+        right_per_1000_target_tokens=per_thousand(
+            [sum(sample.correct is True for sample in problem.samples) for problem in known],
+            [problem.target_tokens for problem in known],
+            clusters,
+        ),
+        problems=rows,
+    )
+
+
+def achieved(state: RunState) -> Accuracy:
+    """Accuracy over finished problems with a gold answer; a failed sample makes its problem unknown.
+
+    Where problems were stopped early it is that of the votes alone: which samples ended is not left to
+    chance.
+    """
+    known = _graded(state)
+    found = accuracy(
+        [[bool(sample.correct) for sample in problem.samples] for problem in known],
+        [bool(problem.correct) for problem in known],
+        [problem.repeats or problem.id for problem in known],
+    )
+    if any(sample.end == "decided" for problem in known for sample in problem.samples):
+        return msgspec.structs.replace(found, sample=NOTHING, pass_at_k=())
+    return found
+
+
+def accuracy(
+    right: Sequence[Sequence[bool]], votes: Sequence[bool], clusters: Sequence[Hashable] | None = None
+) -> Accuracy:
+    """Accuracy from each problem's samples (right or not) and its vote; `clusters` names what problems are
+    alike (default: each for itself)."""
     if not right:
         return Accuracy(0, NOTHING, NOTHING, ())
-    owners = [problem for problem, samples in enumerate(right) for _ in samples]
-    ones = np.ones(len(right))
+    names = range(len(right)) if clusters is None else clusters
+    ones = [1.0] * len(right)
     least = min(len(samples) for samples in right)
     return Accuracy(
         problems=len(right),
-        sample=rate_interval([hit for samples in right for hit in samples], owners),
-        majority=rate_interval(votes, range(len(votes))),
+        sample=_clustered([sum(samples) for samples in right], [len(samples) for samples in right], names),
+        majority=_clustered([float(vote) for vote in votes], ones, names),
         pass_at_k=tuple(
-            ratio_interval(np.array([pass_at(k, len(samples), sum(samples)) for samples in right]), ones)
+            _clustered([pass_at(k, len(samples), sum(samples)) for samples in right], ones, names)
             for k in range(1, least + 1)
         ),
     )
@@ -43,3 +154,84 @@ def pass_at(k: int, samples: int, right: int) -> float:
     """Unbiased estimate of the chance that one of k samples is right, from `right` of n `samples`:
     1 − C(n − c, k) / C(n, k) (Chen et al., 2021, arXiv 2107.03374)."""
     return 1 - comb(samples - right, k) / comb(samples, k)
+
+
+def per_thousand(counts: Sequence[float], sizes: Sequence[float], clusters: Sequence[Hashable]) -> Ratio:
+    """1,000 × sum of `counts` / sum of `sizes`, with the ratio estimator's interval over clusters."""
+    over, under = _summed(counts, sizes, clusters)
+    total = float(under.sum())
+    if total == 0:
+        return Ratio(None, None, None)
+    ratio, groups = float(over.sum()) / total, len(under)
+    if groups < 2:
+        return Ratio(1000 * ratio, None, None)
+    variance = groups / (groups - 1) * float(((over - ratio * under) ** 2).sum()) / total**2
+    half = t_quantile(groups - 1) * float(np.sqrt(variance))
+    return Ratio(1000 * ratio, max(0.0, 1000 * (ratio - half)), 1000 * (ratio + half))
+
+
+def _clustered(counts: Sequence[float], sizes: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
+    return ratio_interval(*_summed(counts, sizes, clusters))
+
+
+def _summed(
+    counts: Sequence[float], sizes: Sequence[float], clusters: Sequence[Hashable]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both summed by cluster, each of shape (G,)."""
+    places: dict[Hashable, int] = {}
+    codes = np.fromiter((places.setdefault(name, len(places)) for name in clusters), dtype=np.intp)
+    return (
+        np.bincount(codes, weights=np.asarray(counts, dtype=np.float64)).astype(np.float64),
+        np.bincount(codes, weights=np.asarray(sizes, dtype=np.float64)).astype(np.float64),
+    )
+
+
+def _graded(state: RunState) -> list[ProblemState]:
+    return [
+        problem
+        for problem in state.problems
+        if problem.correct is not None
+        and all(sample.correct is not None or sample.end == "decided" for sample in problem.samples)
+    ]
+
+
+def _row(problem: ProblemState) -> ProblemRow:
+    best = _best(problem)
+    scores = [score for sample in problem.samples if (score := _mean_ppl(sample)) is not None]
+    ended = None if problem.finished_at is None else problem.finished_at
+    return ProblemRow(
+        id=problem.id,
+        gold=problem.gold,
+        answer=problem.answer,
+        correct=problem.correct,
+        tied=problem.tied,
+        votes=problem.tally[0][1] if problem.tally else 0,
+        samples=len(problem.samples),
+        ended=problem.ended,
+        right=None if problem.gold is None else sum(sample.correct is True for sample in problem.samples),
+        fallback=sum(sample.graded == "fallback" for sample in problem.samples),
+        best_answer=best.answer if best else None,
+        best_correct=best.correct if best else None,
+        mean_ppl=float(np.mean(scores)) if scores else None,
+        decisions=sum(sample.decisions for sample in problem.samples),
+        taken_over=sum(sample.taken_over + sample.unverifiable for sample in problem.samples),
+        draft_tokens=problem.draft_tokens,
+        target_tokens=problem.target_tokens,
+        seconds=None if ended is None or problem.started_at is None else ended - problem.started_at,
+    )
+
+
+def _best(problem: ProblemState) -> SampleState | None:
+    """The ended sample of lowest mean PPL, of equals the one of lowest index; None where none has a PPL."""
+    scored = [
+        (score, sample.index)
+        for sample in problem.samples
+        if sample.end is not None and (score := _mean_ppl(sample)) is not None
+    ]
+    return problem.samples[min(scored)[1]] if scored else None
+
+
+def _mean_ppl(sample: SampleState) -> float | None:
+    """Mean over the verified steps of a chain."""
+    scores = [judged.ppl for judged in sample.judged() if judged.ppl is not None and is_score(judged.ppl)]
+    return float(np.mean(scores)) if scores else None

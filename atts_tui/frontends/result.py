@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from atts_core.conformal.intervals import NOTHING, Estimate
+from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import realised
-from atts_core.problems.metrics import Accuracy, accuracy
+from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.runs.saved import METHOD, Saved, saved_by
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_core.telemetry.history import Machines
@@ -20,7 +20,7 @@ LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
 def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
     """The result with the keys of the command line's contract; `path` is the run's file.
 
-    Only `seconds` and `run` differ between equal runs.
+    Only `run` and `seconds`, of the run and of each problem, differ between equal runs.
     """
     run = state.run
     result: dict[str, Any] = {
@@ -35,16 +35,22 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
     }
     if run and run.command == "solve" and state.problems:
         result["answer"] = state.problems[0].answer
-    reached = achieved(state)
+    measured = measure(state)
+    reached = measured.accuracy
     if reached.problems:
         result["accuracy"] = {
             "problems": reached.problems,
             "sample": msgspec.to_builtins(reached.sample),
             "majority": msgspec.to_builtins(reached.majority),
+            "best_of_m": msgspec.to_builtins(measured.best_of_m),
             "pass_at_k": msgspec.to_builtins(reached.pass_at_k),
+            "ties": measured.ties,
+            "graded_by_spelling_only": measured.fallback,
+            "right_per_1000_target_tokens": msgspec.to_builtins(measured.right_per_1000_target_tokens),
         }
+    rows = zip(state.problems, measured.problems, strict=True)
     return result | {
-        "problems": [_problem(problem) for problem in state.problems],
+        "problems": [_problem(problem, row) for problem, row in rows],
         "takeover": {
             "nominal": run.calibration.nominal if run and run.calibration else None,
             "realised": state.overall.realised,
@@ -56,6 +62,7 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
             "draft": state.draft_tokens,
             "target": state.target_tokens,
             "verified": state.verified_tokens,
+            "target_share": msgspec.to_builtins(measured.target_share),
         },
         "seconds": round(state.now, 3),
         "decided": _saved(state),
@@ -75,27 +82,6 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
     }
 
 
-def achieved(state: RunState) -> Accuracy:
-    """Accuracy over finished problems with a gold answer; a failed sample makes its problem unknown.
-
-    Where problems were stopped early it is that of the votes alone: which samples ended is not left to
-    chance.
-    """
-    known = [
-        problem
-        for problem in state.problems
-        if problem.correct is not None
-        and all(sample.correct is not None or sample.end == "decided" for sample in problem.samples)
-    ]
-    found = accuracy(
-        [[bool(sample.correct) for sample in problem.samples] for problem in known],
-        [bool(problem.correct) for problem in known],
-    )
-    if any(sample.end == "decided" for problem in known for sample in problem.samples):
-        return msgspec.structs.replace(found, sample=NOTHING, pass_at_k=())
-    return found
-
-
 def saved(state: RunState) -> Saved | None:
     """What stopping decided problems early saved; None where none was."""
     found = sum((saved_by(problem) for problem in state.problems if problem.finished), Saved())
@@ -110,7 +96,7 @@ def _saved(state: RunState) -> dict[str, Any] | None:
     return {"problems": found.problems, "samples": found.samples, "tokens_saved": tokens, "method": METHOD}
 
 
-def _problem(problem: ProblemState) -> dict[str, Any]:
+def _problem(problem: ProblemState, row: ProblemRow) -> dict[str, Any]:
     return {
         "id": problem.id,
         "question": problem.question,
@@ -119,6 +105,13 @@ def _problem(problem: ProblemState) -> dict[str, Any]:
         "tied": problem.tied,
         "correct": problem.correct,
         "votes": [{"answer": answer, "samples": count} for answer, count in problem.tally],
+        "best": {"answer": row.best_answer, "correct": row.best_correct},
+        "repeats": problem.repeats or None,
+        "decisions": row.decisions,
+        "taken_over": row.taken_over,
+        "draft_tokens": row.draft_tokens,
+        "target_tokens": row.target_tokens,
+        "seconds": None if row.seconds is None else round(row.seconds, 3),
         "samples": [_sample(sample) for sample in problem.samples],
     }
 
@@ -130,6 +123,7 @@ def _sample(sample: SampleState) -> dict[str, Any]:
         "end": sample.end,
         "answer": sample.answer,
         "correct": sample.correct,
+        "graded": sample.graded or None,
         "verdicts": "".join(LETTERS[v.verdict] for v in verdicts),
         "ppl": [v.ppl for v in verdicts],
         "p": [v.p for v in verdicts],
@@ -142,12 +136,7 @@ def _sample(sample: SampleState) -> dict[str, Any]:
 def as_text(state: RunState) -> str:
     """A few lines for a person, with nothing in them that a terminal would obey."""
     lines = [line for problem in state.problems for line in _problem_lines(problem)]
-    reached = achieved(state)
-    if reached.problems > 1:
-        lines.append(
-            f"accuracy: by vote {_percent(reached.majority)}, per sample {_percent(reached.sample)} "
-            f"({reached.problems} problems, 95 % intervals over problems)"
-        )
+    lines += _accuracy_lines(measure(state))
     run = state.run
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
     written = state.draft_tokens + state.target_tokens
@@ -184,6 +173,37 @@ def peak_lines(machines: Machines) -> Iterator[str]:
             said.append(f"{peak.tokens:,} tokens in the KV cache{share}")
         if said:
             yield f"{role} at its peak: {'; '.join(said)}"
+
+
+def _accuracy_lines(measured: Metrics) -> Iterator[str]:
+    reached = measured.accuracy
+    if reached.problems < 2:
+        return
+    yield (
+        f"accuracy: by vote {_percent(reached.majority)}, per sample {_percent(reached.sample)} "
+        f"({reached.problems} problems, 95 % intervals over problems)"
+    )
+    others = [("of lowest PPL", measured.best_of_m)]
+    if len(reached.pass_at_k) > 1:
+        others.append((f"pass@{len(reached.pass_at_k)}", reached.pass_at_k[-1]))
+    shown = ", ".join(f"{name} {_percent(value)}" for name, value in others if value.value is not None)
+    if shown:
+        yield f"  sample {shown}" if measured.best_of_m.value is not None else f"  {shown}"
+    rate = measured.right_per_1000_target_tokens
+    if rate.value is not None:
+        yield f"  right samples for 1,000 tokens of the target: {_ratio(rate)}"
+    notes = [f"{measured.ties} tied votes (each counts as the answer of its lowest sample)"] * bool(
+        measured.ties
+    )
+    notes += [f"{measured.fallback} answers graded by spelling alone"] * bool(measured.fallback)
+    if notes:
+        yield f"  {'; '.join(notes)}"
+
+
+def _ratio(ratio: Ratio) -> str:
+    if ratio.low is None or ratio.high is None:
+        return f"{ratio.value:.2f}"
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _percent(estimate: Estimate) -> str:
