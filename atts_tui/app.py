@@ -16,6 +16,7 @@ from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
 from atts_core.events import Stamped
+from atts_core.reports.compare import Named
 from atts_core.runs.player import Player
 from atts_core.runs.presence import Life
 from atts_core.state import RunState
@@ -76,12 +77,16 @@ class AttsApp(RunActions, Navigation, TakeAway):
         player: Player | None = None,
         narrator: Narrator | None = None,
         title: str = "",
+        first: str = FIRST,
+        beside: tuple[Named, Named] | None = None,
         themes: Themes | None = None,
         export_folder: Path | None = None,
         **look: Unpack[Look],
     ) -> None:
-        """`state` is what the source's events go on from. `title` says what runs, such as `demo`; pictures go
-        to `export_folder`, else the current one."""
+        """`state` is what the source's events go on from. `title` says what runs, such as `demo`; `first`
+        is the page that opens; pictures go to `export_folder`, else the current one. `beside`: two runs to
+        compare, the first of them that of `state`."""
+        self._first = first
         super().__init__(themes=themes, **look)
         self.state = state if state is not None else RunState()
         self._control = control
@@ -106,11 +111,12 @@ class AttsApp(RunActions, Navigation, TakeAway):
             player=player,
             narrator=narrator,
             epoch=self._epoch,
+            beside=beside,
         )
 
     def get_default_screen(self) -> Screen[None]:
         """The first page."""
-        return self.page_screen(FIRST)
+        return self.page_screen(self._first)
 
     def on_mount(self) -> None:
         """Show what already waits, and start the clock."""

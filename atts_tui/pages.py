@@ -53,6 +53,10 @@ PAGES: tuple[Page, ...] = (
         "log", "Log", "atts_tui.screens.log:LogScreen", "6", rows="line",
         help="What happened, line by line: verdicts, answers, warnings. Enter goes to the sample of a line.",
     ),
+    Page(
+        "compare", "Compare", "atts_tui.screens.compare:CompareScreen",
+        help="One problem in two runs on one time axis, and how the runs differ over all common problems.",
+    ),
 )  # fmt: skip
 
 FIRST = "solve"

@@ -6,6 +6,7 @@ Every widget is given one `View` a frame and reads the state through it.
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from atts_core.reports.compare import Named
 from atts_core.runs.player import Player
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_tui.narrator import Narrator
@@ -54,6 +55,8 @@ class View:
     """Where the run is told to an audience: what is being said."""
     epoch: int = 0
     """Counts the jumps of a replay: what was drawn of another one may lie in the future."""
+    beside: tuple[Named, Named] | None = None
+    """Two runs that are compared, the first of them that of `state`."""
     _followed_at: float | None = field(default=None)
     _order: list[int] = field(default_factory=list)
     _ordered: tuple[int, str, int, float] | None = field(default=None)

@@ -247,14 +247,14 @@ def _differences(first: RunState, second: RunState, pairs: Pairs) -> list[Differ
         _saved("target tokens", pairs, lambda problem: sum(s.target_tokens for s in problem.samples)),
         _saved("draft tokens", pairs, lambda problem: sum(s.draft_tokens for s in problem.samples)),
         _saved("verified tokens", pairs, _verified),
-        _speed_up("speed-up of a problem", timed),
+        _speed_up("speed-up by problem", timed),
     ]
     whole = len(pairs) == len(first.problems) == len(second.problems)
     times = elapsed(first), elapsed(second)
     if whole and min(times) > 0:
         found.append(
             Difference(
-                name="speed-up of the whole run", unit="times", first=times[0], second=times[1],
+                name="speed-up of the run", unit="times", first=times[0], second=times[1],
                 value=times[0] / times[1], low=None, high=None, problems=len(pairs),
             )
         )  # fmt: skip

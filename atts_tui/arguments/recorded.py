@@ -98,7 +98,11 @@ def add_runs(commands: "Commands") -> None:
     shown = actions.add_parser("show", help="one run")
     shown.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
     compared = actions.add_parser("compare", help="two or more runs side by side")
-    compared.add_argument("runs", nargs="+", metavar="RUN")
+    compared.add_argument(
+        "runs", nargs="+", metavar="RUN", help="the first is what the others are measured by"
+    )
+    compared.add_argument("--screen", action="store_true", help="two runs on one time axis, on the screen")
+    screen_options(compared)
     for parser in (listed, shown, compared):
         parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout")
     removed = actions.add_parser("remove", help="delete runs; asks first")

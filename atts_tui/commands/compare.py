@@ -13,15 +13,21 @@ from rich.table import Table
 from rich.text import Text
 
 from atts_core.conformal.intervals import Estimate
-from atts_core.reports.compare import Comparison, Difference, Named, Pairing, RunFacts, compare
+from atts_core.errors import SettingsError
+from atts_core.reports.compare import Comparison, Named, Pairing, RunFacts, compare
 from atts_core.runs.folder import find_run
 from atts_core.runs.reader import RunReader
 from atts_tui import words
+from atts_tui.commands.runs import has_screen
+from atts_tui.differences import HEADINGS, difference_words, said_of
+from atts_tui.look import look_of
 from atts_tui.text import clean_line
 
 
 def compare_runs(arguments: argparse.Namespace, folder: Path) -> int:
     """The whole command; returns the exit status."""
+    if arguments.screen:
+        return _on_screen(arguments, folder)
     comparison = compare([load(find_run(name, folder)) for name in arguments.runs])
     if arguments.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(comparison)).decode() + "\n")
@@ -37,39 +43,32 @@ def compare_runs(arguments: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
+def _on_screen(arguments: argparse.Namespace, folder: Path) -> int:
+    if len(arguments.runs) != 2:
+        raise SettingsError("--screen shows two runs; name two, or leave it out for a table of more.")
+    if not has_screen():
+        raise SettingsError("--screen needs a terminal; without it the comparison is printed.")
+    from atts_core.bus import Bus  # noqa: PLC0415
+    from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
+
+    first, second = (load(find_run(name, folder)) for name in arguments.runs)
+    nothing = Bus().subscribe()
+    app = AttsApp(
+        nothing,
+        state=first.state,
+        title="compare",
+        first="compare",
+        beside=(first, second),
+        **look_of(arguments),
+    )
+    app.run()
+    return 0
+
+
 def load(path: Path) -> Named:
     """A run file as it stands. Raises SettingsError where it is none."""
     with contextlib.closing(RunReader.open(path)) as reader:
         return Named(path.stem, reader.state, reader.about.origin)
-
-
-def said_of(pair: Pairing) -> list[str]:
-    """What differs between two runs and what their comparison cannot say, a line each, made safe to show."""
-    found = []
-    if pair.differs:
-        listed = "; ".join(f"{name} {first} → {second}" for name, first, second in pair.differs)
-        found.append(f"What differs: {listed}.")
-    else:
-        found.append("What differs: nothing in settings, models or calibration.")
-    return [clean_line(said) for said in [*found, *(f"! {caution}" for caution in pair.cautions)]]
-
-
-def difference_words(found: Difference) -> tuple[str, str, str, str, str]:
-    """A measure in words: its name, that of both runs, the difference, and its interval."""
-    name = found.name
-    if found.unit == "points":
-        first, second, value = _percent(found.first), _percent(found.second), _points(found.value)
-        value += " points"
-        interval = _interval(_points(found.low), _points(found.high))
-    elif found.unit == "saved":
-        first, second = (words.number(total or 0) for total in (found.first, found.second))
-        value = _less(found.value)
-        interval = _interval(_less(found.low), _less(found.high))
-    else:
-        first, second = (f"{seconds or 0:.1f} s" for seconds in (found.first, found.second))
-        value = "–" if found.value is None else f"{found.value:.2f} ×"
-        interval = _interval(*("" if edge is None else f"{edge:.2f}" for edge in (found.low, found.high)))
-    return name, first, second, value, interval
 
 
 def _facts_table(comparison: Comparison) -> Table:
@@ -121,7 +120,7 @@ def _differences_table(pair: Pairing) -> Table:
     title = (
         f"{clean_line(pair.second)} against {clean_line(pair.first)}, over {pair.common:,} problems in both"
     )
-    table = _table("", "first", "second", "second against first", "95 % interval", "problems")
+    table = _table(*HEADINGS, "problems")
     table.title, table.title_justify, table.title_style = Text(title), "left", "bold"
     for found in pair.differences:
         style = "bold" if found.sure else ""
@@ -141,21 +140,3 @@ def _estimate(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
     return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _less(saved: float | None) -> str:
-    if saved is None:
-        return "–"
-    return f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
-
-
-def _interval(low: str, high: str) -> str:
-    return f"[{low}, {high}]" if low and high and "–" not in (low, high) else "–"

@@ -19,7 +19,7 @@ from atts_tui.widgets.places_chart import PlacesChart
 from atts_tui.widgets.row_pane import RowPane
 from atts_tui.widgets.rows import Row, paragraph
 from atts_tui.widgets.swim_lanes import WORDS, LaneRows, SwimLanes, doing_style
-from atts_tui.widgets.time_lens import TimeLens
+from atts_tui.widgets.time_lens import TimeLens, begin_of
 
 TERM = 15
 """Cells of the words before a bar."""
@@ -147,7 +147,7 @@ class PipelineScreen(MeasuredScreen):
 
     def _zoom(self, halvings: int) -> None:
         if (shown := self.lanes.rows.shown) is not None:
-            self.lens.change(halvings, shown)
+            self.lens.change(halvings, shown, self._begun())
             self.redraw()
 
     def action_earlier(self) -> None:
@@ -163,8 +163,12 @@ class PipelineScreen(MeasuredScreen):
             if not self.lens.zoom:
                 self.say("All of the problem's time is in sight; + shows less of it.")
                 return
-            self.lens.move(quarters, shown)
+            self.lens.move(quarters, shown, self._begun())
             self.redraw()
+
+    def _begun(self) -> float:
+        problem = self.view.problem if self.view is not None else None
+        return begin_of(problem, 0.0) if problem is not None else 0.0
 
     def action_newest(self) -> None:
         """Follow what is new."""

@@ -19,7 +19,7 @@ from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, joined, paragraph, runs, strip_of
 from atts_tui.widgets.scroll_rows import ScrollRows
 from atts_tui.widgets.time_axis import Window
-from atts_tui.widgets.time_lens import TimeLens
+from atts_tui.widgets.time_lens import TimeLens, begin_of
 
 LABEL = 6
 """Cells before a lane: the mark of the selected sample, its number, a space."""
@@ -216,6 +216,8 @@ class LaneAxis(Rows):
     def __init__(self, lanes: LaneRows) -> None:
         super().__init__()
         self._lanes = lanes
+        self.relative = False
+        """Whether times count from the problem's beginning, not from the run's."""
 
     def key(self, view: View) -> Hashable:
         """Changes with the window."""
@@ -229,7 +231,10 @@ class LaneAxis(Rows):
         if shown is None:
             return paragraph("No problem has begun.", width, palette.muted)
         columns = self._lanes.lane_width()
-        rows: list[Row] = [((" " * LABEL + time_marks(shown, columns), palette.muted),)]
+        problem = view.problem
+        begun = begin_of(problem, 0.0) if self.relative and problem is not None else 0.0
+        marked = Window(shown.start - begun, shown.span)
+        rows: list[Row] = [((" " * LABEL + time_marks(marked, columns), palette.muted),)]
         legend: list[Part] = []
         for doing in DOING:
             glyph, style = doing_part(view, doing)
@@ -298,6 +303,7 @@ class SwimLanes(Vertical):
     SwimLanes:focus-within { border: round $border; }
     SwimLanes LaneRows { height: 1fr; }
     SwimLanes LaneAxis { height: 2; }
+    SwimLanes.-no-legend LaneAxis { height: 1; }
     SwimLanes.-compact { border: none; border-top: solid $border-blurred; padding: 0; }
     SwimLanes.-compact:focus-within { border-top: solid $border; }
     """
@@ -311,18 +317,18 @@ class SwimLanes(Vertical):
     ) -> None:
         super().__init__(id=id)
         self.rows = LaneRows(lens, laid)
-        self._axis = LaneAxis(self.rows)
+        self.axis = LaneAxis(self.rows)
         self.title_of: Callable[[View], str] = lambda _: ""
         self._titled = ""
 
     def compose(self) -> ComposeResult:
         """Two widgets, however many samples there are."""
-        yield from (self.rows, self._axis)
+        yield from (self.rows, self.axis)
 
     def sync(self, view: View) -> None:
         """Show the view."""
         self.rows.sync(view)
-        self._axis.sync(view)
+        self.axis.sync(view)
         title = self.title_of(view)
         if title != self._titled:
             self.border_title = self._titled = title

@@ -104,9 +104,9 @@ def test_differences_by_hand_and_paired_by_id() -> None:
     assert (tokens.first, tokens.second, tokens.value) == (80.0, 40.0, 0.5)
     taken = of("taken over", first, second)
     assert (taken.first, taken.second, taken.value) == (0.75, 0.0, -0.75)
-    speed = of("speed-up of a problem", first, second)
+    speed = of("speed-up by problem", first, second)
     assert speed.value == pytest.approx((4 / 2 * 8 / 2) ** 0.5)
-    whole = of("speed-up of the whole run", first, second)
+    whole = of("speed-up of the run", first, second)
     assert (whole.first, whole.second, whole.value, whole.low) == (12.0, 4.0, 3.0, None)
 
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert any("No gold answers" in said for said in blind.cautions)
     assert not any("accuracy" in difference.name for difference in blind.differences)
     part = pairing(plain, run("B", B[:1]))
-    assert not any("whole run" in difference.name for difference in part.differences)
+    assert not any("of the run" in difference.name for difference in part.differences)
 
 
 def test_settings_that_differ_are_named() -> None:

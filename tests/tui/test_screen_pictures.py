@@ -10,6 +10,8 @@ from driving import frame
 from textual.pilot import Pilot
 
 from atts_core import events as ev
+from atts_core.reports.compare import Named
+from atts_core.state import RunState
 from atts_tui.app import AttsApp
 
 SIZES = [(120, 40), (80, 24)]
@@ -72,6 +74,15 @@ def test_calibration(snap_compare: Compare, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_pipeline(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(_app(_mid()), terminal_size=size, run_before=_pressing("4"))
+
+
+def test_compare(snap_compare: Compare) -> None:
+    runs = (synthetic.events(problems=2), synthetic.events(problems=2, samples=8))
+    first, second = (
+        Named(name, RunState().fold(run)) for name, run in zip(("one", "two"), runs, strict=True)
+    )
+    app = AttsApp(synthetic.Recorded([]), state=first.state, first="compare", beside=(first, second))
+    assert snap_compare(app, terminal_size=(120, 40), run_before=_pressing())
 
 
 def test_wide_with_gpus(snap_compare: Compare) -> None:

@@ -1,0 +1,53 @@
+"""The measures of a comparison in words, for the command's table and for the screen's."""
+
+from atts_core.reports.compare import Difference, Pairing
+from atts_tui import words
+from atts_tui.text import clean_line
+
+HEADINGS = ("", "first", "second", "second against first", "95 % interval")
+
+
+def difference_words(found: Difference) -> tuple[str, str, str, str, str]:
+    """A measure as the columns of `HEADINGS`."""
+    if found.unit == "points":
+        first, second, value = _percent(found.first), _percent(found.second), _points(found.value)
+        value += " points"
+        interval = _interval(_points(found.low), _points(found.high))
+    elif found.unit == "saved":
+        first, second = (words.number(total or 0) for total in (found.first, found.second))
+        value = _less(found.value)
+        interval = _interval(_less(found.low), _less(found.high))
+    else:
+        first, second = (f"{seconds or 0:.1f} s" for seconds in (found.first, found.second))
+        value = "–" if found.value is None else f"{found.value:.2f} ×"
+        interval = _interval(*("" if edge is None else f"{edge:.2f}" for edge in (found.low, found.high)))
+    return found.name, first, second, value, interval
+
+
+def said_of(pair: Pairing) -> list[str]:
+    """What differs between two runs and what their comparison cannot say, a line each, made safe to show."""
+    found = []
+    if pair.differs:
+        listed = "; ".join(f"{name} {first} → {second}" for name, first, second in pair.differs)
+        found.append(f"What differs: {listed}.")
+    else:
+        found.append("What differs: nothing in settings, models or calibration.")
+    return [clean_line(said) for said in [*found, *(f"! {caution}" for caution in pair.cautions)]]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _points(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _less(saved: float | None) -> str:
+    if saved is None:
+        return "–"
+    return f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
+
+
+def _interval(low: str, high: str) -> str:
+    return f"[{low}, {high}]" if low and high and "–" not in (low, high) else "–"
