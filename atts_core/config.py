@@ -99,6 +99,7 @@ OTHER_VARIABLES = {
     "ATTS_REAL_SGLANG_RELEASE",
     "ATTS_REAL_SGLANG_PROBLEMS",
     "ATTS_REAL_SGLANG_FAULTS",
+    "ATTS_REAL_SGLANG_HOME",
 }
 """Variables of ours that are no settings; any other `ATTS_…` is a slip and refused."""
 

@@ -246,8 +246,15 @@ def _router(
     role: Role, model: str, host: str, port: int, workers: list[ServerPlan], found: Found
 ) -> ServerPlan:
     command = [found.python, "-m", "sglang_router.launch_router", "--host", host, "--port", str(port)]
-    command += ["--policy", "cache_aware", "--worker-urls", *(worker.url for worker in workers)]
-    command += ["--prometheus-port", str(workers[-1].port + 1)]
+    command += [
+        "--policy",
+        "cache_aware",
+        "--log-level",
+        "warn",
+        "--worker-urls",
+        *(worker.url for worker in workers),
+    ]
+    command += ["--prometheus-host", host, "--prometheus-port", str(workers[-1].port + 1)]
     return ServerPlan(
         label=f"{role}-router",
         role=role,

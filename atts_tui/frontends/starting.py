@@ -1,14 +1,16 @@
 """One line for each server that is starting: for how long, and what it does."""
 
+import shutil
 import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from atts_tui.text import clean_line
+from atts_tui.text import clean_line, shorten
 
 REDRAW = 0.2
 """Seconds between redraws on a terminal."""
 WIDTH = 100
+"""Columns at most; a line that wraps could not be drawn over."""
 
 
 class Starting:
@@ -49,7 +51,7 @@ class Starting:
     def _draw(self) -> None:
         self._drawn = time.monotonic()
         up = f"\x1b[{self._lines}A" if self._lines else ""
-        self._out.write(up + "".join(f"\x1b[2K{self._line(label)}\n" for label in self._words))
+        self._out.write(up + "".join(f"\r\x1b[2K{self._line(label)}\n" for label in self._words))
         self._out.flush()
         self._lines = len(self._words)
 
@@ -57,4 +59,5 @@ class Starting:
         width = max(map(len, self._words))
         seconds = self._until.get(label, time.monotonic()) - self._began
         line = f"{label:<{width}}  {seconds:4.0f} s  {self._words[label]}"
-        return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
+        most = min(WIDTH, shutil.get_terminal_size().columns - 1) if self._live else WIDTH
+        return shorten(line, most)

@@ -126,13 +126,14 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
         draft, target = free_ports()
         config.write_text(settings(release, python, work / "pair", draft, target))
         environment = {**os.environ, "ATTS_HOME": str(work / "home"), "ATTS_CONFIG": str(config)}
-        stack.enter_context(servers(environment, release))
+        stack.enter_context(servers(environment, release, "--restart" if options.faults else ""))
         environment |= {
             "ATTS_REAL_SGLANG_DRAFT": f"http://127.0.0.1:{draft}",
             "ATTS_REAL_SGLANG_TARGET": f"http://127.0.0.1:{target}",
             "ATTS_REAL_SGLANG_RELEASE": release,
             "ATTS_REAL_SGLANG_PROBLEMS": "8" if options.brief else "20",
             "ATTS_REAL_SGLANG_FAULTS": "1" if options.faults else "",
+            "ATTS_REAL_SGLANG_HOME": str(work / "home"),
         }
         try:
             return subprocess.run(
@@ -188,13 +189,17 @@ def settings(release: str, python: Path, pair: Path, draft: int, target: int) ->
 
 
 @contextlib.contextmanager
-def servers(environment: dict[str, str], release: str) -> Iterator[None]:
+def servers(environment: dict[str, str], release: str, option: str) -> Iterator[None]:
     """`atts servers up`, and down in the end whatever happens."""
     atts = [sys.executable, "-m", "atts_tui.cli", "servers"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     up = subprocess.run(
-        [*atts, "up", "--name", "real"], env=environment, capture_output=True, text=True, check=False
+        [*atts, "up", "--name", "real", *filter(None, [option])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if "did not answer within" in up.stderr:
         raise NotPossible("this machine is too busy to start it: " + up.stderr.strip().splitlines()[-1])
