@@ -379,6 +379,8 @@ class ServerRead(Event, frozen=True, kw_only=True, tag=True):
     reading: ServerReading
     url: str = ""
     """As in `ServerLost`."""
+    router: str = ""
+    """URL of the router that this server is behind; empty where the run speaks to it itself."""
 
 
 class GpusRead(Event, frozen=True, kw_only=True, tag=True):

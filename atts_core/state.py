@@ -369,12 +369,11 @@ class RunState:
         self._say("info", " ".join(filter(None, (event.role, "server", event.url, "answers again"))))
 
     def _server_read(self, event: ev.ServerRead) -> None:
-        server = self.servers[event.role]
-        known = server.workers.get(event.url, server) if event.url else server
         self.machines.read_server(
-            event.role, event.url, event.reading, known.reading, at=self.now, samples=self.samples_running
+            event.role, event.url, event.reading, event.router, at=self.now, samples=self.samples_running
         )
-        server.read(event.url, event.reading, self.now)
+        if not event.router:
+            self.servers[event.role].read(event.url, event.reading, self.now)
 
     def _gpus_read(self, event: ev.GpusRead) -> None:
         self.machines.read_gpus(

@@ -144,7 +144,16 @@ class Session:
         pages = {(side.role, worker.url): worker.client.page for side in sides for worker in side.workers}
         roles = {pid: role for role, pid in self.processes.items()}
         urls = {url for _, url in pages}
-        return watching(bus, pages, processes=lambda: roles | started_processes(urls), sources=sources)
+        routers = {
+            worker.url for side in sides for worker in side.workers if worker.client.info.kind == "router"
+        }
+        return watching(
+            bus,
+            pages,
+            routers=routers,
+            processes=lambda: roles | started_processes(urls),
+            sources=sources,
+        )
 
     def _monitor(self, calibration: Calibration | None, problems: ProblemSet) -> DriftMonitor | None:
         if calibration is None:

@@ -7,8 +7,11 @@ numbers are the same (tests hold it). A screen that is frozen does not stop it.
 from collections import Counter
 
 from atts_core import events as ev
-from atts_core.meters import KINDS, RateMeter
+from atts_core.meters import RateMeter
 from atts_core.state import RunState
+
+TOKENS = ("draft", "verify", "target")
+"""Stages whose tokens are counted."""
 
 
 class RunCounters:
@@ -26,7 +29,7 @@ class RunCounters:
         self.verdicts: Counter[str] = Counter()
         self.alpha: float | None = None
         """Of the newest verdict."""
-        self.tokens: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
+        self.tokens: Counter[str] = Counter(dict.fromkeys(TOKENS, 0))
         self.rates = RateMeter()
         self.retries = 0
         self.losses: Counter[str] = Counter({"draft": 0, "target": 0})

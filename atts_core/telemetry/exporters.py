@@ -12,6 +12,7 @@ from typing import Final
 
 import httpx2
 
+from atts_core.errors import AttsError
 from atts_core.events import GpusRead, Role
 from atts_core.telemetry.nvml import throttle_words
 from atts_core.telemetry.prometheus import Sample, samples
@@ -185,8 +186,11 @@ async def read_source(source: Source, page: Page) -> GpusRead:
     return GpusRead(gpus=gpus, unavailable=why, kind=kind, **said)  # type: ignore[arg-type]
 
 
-class PageError(Exception):
+class PageError(AttsError):
     """A page could not be read; the message says why in a few words."""
+
+    status = 0
+    """Of the HTTP answer that was no page; 0 where there was no answer."""
 
 
 class Pages:
@@ -207,7 +211,9 @@ class Pages:
         try:
             async with asyncio.timeout(2 * TIMEOUT), self._http.stream("GET", url) as response:
                 if response.status_code != httpx2.codes.OK:
-                    raise PageError(f"it answers with HTTP status {response.status_code}")
+                    error = PageError(f"it answers with HTTP status {response.status_code}")
+                    error.status = response.status_code
+                    raise error
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > LARGEST:
@@ -216,6 +222,19 @@ class Pages:
             raise PageError(f"no answer within {TIMEOUT:g} s") from None
         except httpx2.ConnectError:
             raise PageError("nothing listens there") from None
-        except httpx2.HTTPError as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise PageError(f"the connection failed ({type(error).__name__})") from None
         return body.decode("utf-8", "replace")
+
+    def of(self, base: str) -> Callable[[str], Awaitable[str | None]]:
+        """The pages of one server, as `SGLangClient.page` gives them, but without its key."""
+
+        async def page(path: str) -> str | None:
+            try:
+                return await self.read(base.rstrip("/") + path)
+            except PageError as error:
+                if error.status == httpx2.codes.NOT_FOUND:
+                    return None
+                raise
+
+        return page

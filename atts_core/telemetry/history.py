@@ -127,6 +127,11 @@ class Series:
 class ServerLoad:
     """What one server's readings say over time."""
 
+    reading: ServerReading | None = None
+    """The newest."""
+    read_at: float | None = None
+    router: str = ""
+    """URL of the router that it is behind; empty where the run speaks to it itself."""
     moved_at: float = 0.0
     """Run time at which any of its numbers last changed, or was of the moment of asking."""
     used_tokens: int = 0
@@ -227,18 +232,22 @@ class Machines:
         role: str,
         url: str,
         reading: ServerReading,
-        before: ServerReading | None,
+        router: str = "",
         *,
         at: float,
         samples: int,
     ) -> None:
-        """A server told its metrics, as it did `before`; `samples` run now."""
+        """A server told its metrics, or why it does not; `samples` run now."""
         loads = self.loads[role]
-        if reading.unavailable or (url not in loads and len(loads) >= MOST_SERVERS):
+        if url not in loads and len(loads) >= MOST_SERVERS:
             return
         load = loads.setdefault(url, ServerLoad())
-        if reading.fresh or reading != before:
+        if reading.fresh or reading != load.reading:
             load.moved_at = at
+        load.reading, load.read_at, load.router = reading, at, router
+        if reading.unavailable:
+            load.used_tokens = 0
+            return
         live = at - load.moved_at <= STILL_AFTER
         busy = live and reading.running != 0
         if _sane(reading.generation_throughput):

@@ -27,6 +27,10 @@ def server_rows(view: View, width: int) -> list[Row]:
     for role in get_args(Role):
         for url, worker in workers_of(view, role):
             rows += _server(view, columns, role, url, worker, width)
+            for other, load in state.machines.loads[role].items():
+                if load.router and load.router == url:
+                    behind = WorkerState(reading=load.reading, read_at=load.read_at)
+                    rows += _server(view, columns, role, other, behind, width)
     return rows
 
 
@@ -47,6 +51,8 @@ def _server(
             columns.name(view, role, url, lost=True),
             *paragraph("  does not answer: " + clean_line(worker.lost), width, palette.error),
         ]
+    if reading is None and any(load.router == url for load in view.state.machines.loads[role].values()):
+        return [(*columns.name(view, role, url), ("a router; the servers behind it:", palette.muted))]
     if reading is None:
         return [(*columns.name(view, role, url), ("nothing heard of it yet", palette.muted))]
     if reading.unavailable:
@@ -116,7 +122,9 @@ class _Columns:
         place = clean_line(url).partition("://")[2] or clean_line(url)
         card = next((model for model in run.models if model.role == role), None) if run else None
         if self.label < 20:
-            place = tell_apart([url for url, _ in workers_of(view, role)], self.label - len(role) - 3)[url]
+            urls = [known for known, _ in workers_of(view, role)]
+            urls += [known for known in view.state.machines.loads[role] if known not in urls]
+            place = tell_apart(urls, self.label - len(role) - 3)[url]
         elif card is not None and clean_line(card.name) != role and len(place) < 18:
             place = f"{place} {clean_line(card.name)}"
         room = self.label - len(role) - 4

@@ -83,6 +83,10 @@ class Simulator:
                                       generation_throughput=draw() * 99),
                 url="http://b:1",
             ),
+            ev.ServerRead(
+                role="target", url="http://c:2", router="http://c:1",
+                reading=ServerReading(running=1, used_tokens=self.random.randrange(99)),
+            ),
             ev.GpusRead(gpus=(
                 GpuReading(index=0, name="a GPU", memory_used=7,
                            memory_by_role={"target": self.random.randrange(99)}),

@@ -14,7 +14,7 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.errors import SettingsError
 from atts_core.state import RunState
-from atts_core.telemetry.counters import RunCounters
+from atts_core.telemetry.counters import TOKENS, RunCounters
 from atts_core.telemetry.run_metrics import CONTENT_TYPE, ENDS, KINDS, RunMetrics, listen, serving
 
 Stamps = list[ev.Stamped]
@@ -32,8 +32,9 @@ class Given:
 
 
 def numbers(counters: RunCounters) -> dict[str, object]:
+    rates = [(place, [counts[kind] for kind in TOKENS]) for place, counts in counters.rates.export()]
     return {name: value for name, value in vars(counters).items() if name != "rates"} | {
-        "rates": counters.rates.export(),
+        "rates": [(place, counts) for place, counts in rates if any(counts)],
         "ends": +counters.ends,
         "verdicts": +counters.verdicts,
         "losses": None,  # a state does not count them

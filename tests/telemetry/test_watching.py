@@ -1,6 +1,7 @@
 """Everything that is looked at beside a run, at once, over real sockets; GPUs of the FAKE library."""
 
 import asyncio
+import json
 import os
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.errors import RunError
 from atts_core.servers.use import started_processes
+from atts_core.state import RunState
 from atts_core.telemetry.sources import Source
 from atts_core.telemetry.watch import local_servers, watching
 
@@ -60,6 +62,40 @@ async def test_servers_and_gpus_here_and_elsewhere_come_as_events() -> None:
     assert (there.source, there.roles, there.gpus[0].name) == (url, ("target",), "NVIDIA L4")
     assert read["http://far:1"].reading.running == 3
     assert read["http://far:2"].reading.unavailable == "it is gone"
+
+
+async def test_the_servers_behind_a_router_are_read_themselves() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        body = b"sglang:num_running_reqs 5\n" if b" /metrics " in asked else b""
+        status = b"200 OK" if body else b"404 Not Found"
+        writer.write(
+            b"HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    worker = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def router(path: str) -> str | None:
+        assert path == "/workers"  # it has no metrics of its workers
+        return json.dumps({"workers": [{"url": worker, "model_id": "tiny", "is_healthy": True, "load": 0}]})
+
+    bus = Bus()
+    with bus.subscribe() as subscription:
+        async with watching(bus, {("draft", "http://far:1"): router}, routers=["http://far:1"]):
+            async for batch in subscription.batches():
+                read = [s.event for s in batch if isinstance(s.event, ev.ServerRead)]
+                if read:
+                    break
+    server.close()
+    (event,) = read
+    assert (event.role, event.url, event.router) == ("draft", worker, "http://far:1")
+    assert event.reading.running == 5
+    state = RunState().fold([ev.Stamped(1, 1.0, event)])
+    assert state.servers["draft"].workers == {}  # whether the role is lost is a matter of its router
+    assert state.machines.loads["draft"][worker].reading == event.reading
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")

@@ -123,6 +123,25 @@ async def test_a_server_that_says_so_now_is_idle_and_not_old() -> None:
     assert screen.count("nothing has moved") == 2  # the target's two servers
 
 
+async def test_servers_behind_a_router_are_listed_under_it() -> None:
+    url = machine_events.URLS["draft"][0]
+    stamps = [
+        stamped
+        for stamped in machine_events.events(10)
+        if not (isinstance(stamped.event, ev.ServerRead) and stamped.event.role == "draft")
+    ]
+    for port in (31001, 31002):
+        reading = ServerReading(running=port - 31000, cache_usage=0.5, source="/metrics")
+        event = ev.ServerRead(role="draft", url=f"http://gpu1:{port}", reading=reading, router=url)
+        stamps = later(stamps, 0.1, event)
+    for size in SIZES:
+        rows = (await shown(stamps, size)).splitlines()
+        place = next(number for number, row in enumerate(rows) if "a router; the servers behind it:" in row)
+        assert ":31001" in rows[place + 1]
+        assert ":31002" in rows[place + 2]
+        assert "50 %" in rows[place + 2]
+
+
 async def test_before_the_run_and_after_it() -> None:
     assert "Waiting for the run to begin." in await shown([])
     done = later(machine_events.events(30), 1.0, ev.RunFinished(end="done"))
