@@ -417,6 +417,7 @@ class RunState:
         sample = self._touch(event.problem, event.sample)
         step = sample.steps[-1]
         step.text, step.complete = event.text, True
+        step.seconds, step.first_token_seconds = event.seconds, event.first_token_seconds
         problem, rest = self.problems[event.problem], event.tokens - step.tokens
         self._count(problem, sample, step, rest)
         self.rates.add(step.role, self.now, rest)

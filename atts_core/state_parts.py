@@ -30,6 +30,9 @@ class Step:
     tokens: int = 0
     complete: bool = False
     discarded: bool = False
+    seconds: float | None = None
+    """How long its request took; None until it is complete, as is the next."""
+    first_token_seconds: float | None = None
 
 
 @dataclass(slots=True)

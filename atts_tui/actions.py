@@ -53,7 +53,7 @@ OPENING = tuple(
 ABOUT_PANES = ("back", "next_pane", "previous_pane", "page_up", "page_down", "start", "end")
 """Of the actions of every run's screen those that the home screen has as well."""
 
-LISTS = ("solve", "run", "pipeline", "log", "home")
+LISTS = ("solve", "run", "pipeline", "log", "home", "sample")
 """Pages with rows to select."""
 
 ACTIONS: tuple[Action, ...] = (
@@ -95,10 +95,22 @@ ACTIONS: tuple[Action, ...] = (
         ("solve",),
     ),
     Action("open", ("enter",), "enter", "open", "Open what is selected; esc comes back.", "Look", 4,
-           ("run", "log", "home")),
+           ("solve", "run", "log", "home")),
     Action("demo", ("d",), "d", "demo", "Watch the embedded pair solve five problems.", "Look", 5, ("home",)),
     Action("resume", ("r",), "r", "go on", "Go on with the selected run, which stopped.", "Look", 6,
            ("home",)),
+    Action("previous_row", ("left",), "←", "", "Show the sample before.", "Look", pages=("sample",)),
+    Action("next_row", ("right",), "→", "", "Show the sample after.", "Look", pages=("sample",)),
+    Action("next_step", ("J",), "J", "next step", "Go to the next step.", "Look", 5, ("sample",),
+           instead="screen.step_to(1, False)"),
+    Action("previous_step", ("K",), "K", "", "Go to the step before.", "Look", pages=("sample",),
+           instead="screen.step_to(-1, False)"),
+    Action("next_taken", ("n", "ctrl+n"), "n", "next take-over", "Go to the next step that the target wrote.",
+           "Look", 4, ("sample",), instead="screen.step_to(1, True)"),
+    Action("previous_taken", ("N",), "N", "", "Go to the step before that the target wrote.", "Look",
+           pages=("sample",), instead="screen.step_to(-1, True)"),
+    Action("raw", ("v",), "v", "source", "Show LaTeX as the models wrote it, or readable again.", "Look", 10,
+           ("solve", "sample")),
     Action("filter", ("slash",), "/", "filter", "Show only rows that hold what you type.", "Look", 6,
            ("run", "log", "home")),
     Action("next_look", ("n",), "n", "next look", "Select the next problem that needs a look.", "Look", 5,
@@ -161,7 +173,8 @@ ACTIONS: tuple[Action, ...] = (
            when="replay", instead="app.seek(100)"),
     Action("loop", ("l",), "l", "", "Begin again at the end, or no longer.", "Replay", when="replay"),
     Action("copy", ("y",), "y", "copy", "Copy what is selected to the clipboard.", "Take away", 9,
-           ("solve", "log")),
+           ("solve", "run", "log", "sample")),
+    Action("copy_step", ("Y",), "Y", "copy step", "Copy the step at the top.", "Take away", 9, ("sample",)),
     Action(
         "export", ("e",), "e", "picture", "Save a picture of this screen as an SVG file.", "Take away", 10,
     ),

@@ -17,6 +17,7 @@ from textual.timer import Timer
 
 from atts_core.events import Stamped
 from atts_core.reports.compare import Named
+from atts_core.runs.details import Details
 from atts_core.runs.player import Player
 from atts_core.runs.presence import Life
 from atts_core.state import RunState
@@ -75,6 +76,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
         owns: bool = True,
         life: Callable[[], Life] | None = None,
         player: Player | None = None,
+        details: Details | None = None,
         narrator: Narrator | None = None,
         title: str = "",
         first: str = FIRST,
@@ -85,7 +87,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
     ) -> None:
         """`state` is what the source's events go on from. `title` says what runs, such as `demo`; `first`
         is the page that opens; pictures go to `export_folder`, else the current one. `beside`: two runs to
-        compare, the first of them that of `state`."""
+        compare, the first of them that of `state`. `details` gives back what the state has put away."""
         self._first = first
         super().__init__(themes=themes, **look)
         self.state = state if state is not None else RunState()
@@ -112,6 +114,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
             narrator=narrator,
             epoch=self._epoch,
             beside=beside,
+            details=player.details if player is not None else details,
         )
 
     def get_default_screen(self) -> Screen[None]:

@@ -36,6 +36,13 @@ PAGES: tuple[Page, ...] = (
         ),
     ),
     Page(
+        "sample", "Sample", "atts_tui.screens.sample:SampleScreen", rows="line", about="problem",
+        help=(
+            "Every step of one sample: who wrote it, how long that took, what was decided and why, "
+            "and its text."
+        ),
+    ),
+    Page(
         "calibration", "Calibration", "atts_tui.screens.calibration:CalibrationScreen", "3",
         help="What the threshold promises, what came of it, drift, whether PPL carries signal; and what"
         " another alpha would have decided.",

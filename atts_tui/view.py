@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from atts_core.reports.compare import Named
+from atts_core.runs.details import Details
 from atts_core.runs.player import Player
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_tui.narrator import Narrator
@@ -57,15 +58,29 @@ class View:
     """Counts the jumps of a replay: what was drawn of another one may lie in the future."""
     beside: tuple[Named, Named] | None = None
     """Two runs that are compared, the first of them that of `state`."""
+    details: Details | None = None
+    """Where the turns and texts of a problem come from that the state has put away."""
+    raw: bool = False
+    """Whether texts are shown as the models wrote them, LaTeX and all."""
+    _whole: ProblemState | None = field(default=None)
+    """The problem last read back."""
     _followed_at: float | None = field(default=None)
     _order: list[int] = field(default_factory=list)
     _ordered: tuple[int, str, int, float] | None = field(default=None)
 
     @property
     def problem(self) -> ProblemState | None:
-        """The problem looked at, None before the first."""
+        """The problem looked at with all that is known of it, None before the first."""
         problems = self.state.problems
-        return problems[self.problem_index] if self.problem_index < len(problems) else None
+        if self.problem_index >= len(problems):
+            return None
+        problem = problems[self.problem_index]
+        if not problem.put_away or self.details is None:
+            return problem
+        whole = self._whole
+        if whole is None or (whole.index, whole.touched) != (problem.index, problem.touched):
+            self._whole = whole = self.details(self.state, problem.index) or problem
+        return whole
 
     @property
     def sample(self) -> SampleState | None:
@@ -87,7 +102,7 @@ class View:
     def restart(self, state: RunState, epoch: int) -> None:
         """A replay has jumped: look at the same place of another moment."""
         self.state, self.epoch = state, epoch
-        self._followed_at = self._ordered = None
+        self._followed_at = self._ordered = self._whole = None
         self.problem_index = min(self.problem_index, max(len(state.problems) - 1, 0))
 
     def advance(self) -> None:
@@ -115,11 +130,10 @@ class View:
             self._followed_at = state.now
 
     def _follow_to_unfinished(self) -> None:
-        for problem in self.state.problems:
-            if not problem.finished and problem.started_at is not None:
-                self.problem_index, self.sample_index = problem.index, 0
-                self._followed_at = None
-                return
+        for index in self.state.overview.running:
+            self.problem_index, self.sample_index = index, 0
+            self._followed_at = None
+            return
 
     def _newest_take_over(self) -> int | None:
         for decision in reversed(self.state.decisions):

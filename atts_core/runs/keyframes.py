@@ -45,6 +45,8 @@ class Keyframer:
         """Problem and sample; -1 is the problem itself."""
         self._put_away: set[tuple[int, int]] = set()
         """Samples that live on as their pieces only."""
+        self._put_away_whole: set[int] = set()
+        """Problems of which that is true of all samples, by the fold's own doing."""
 
     def use(self, connection: sqlite3.Connection) -> None:
         """Go on with another connection to the same file."""
@@ -73,6 +75,8 @@ class Keyframer:
             if problem is not None and type(event) is not ev.ProblemAdded:
                 sample = getattr(event, "sample", None)
                 self._changed.add((problem, -1))
+                if problem in self._put_away_whole:
+                    self._bring_back_whole(problem)
                 if sample is not None:
                     self._changed.add((problem, sample))
                     if (problem, sample) in self._put_away:
@@ -81,7 +85,7 @@ class Keyframer:
             self._state.apply(stamped)
             self._events += 1
             for index in detailed.difference(self._state.overview.detailed):
-                self._put_away_whole(index)
+                self._store_whole(index)
             if type(event) is ev.ProblemAdded:
                 self._pieces.append([0] * (1 + len(self._state.problems[-1].samples)))
                 self._changed.add((event.problem, -1))
@@ -129,18 +133,29 @@ class Keyframer:
             if self._connection.in_transaction:
                 run("ROLLBACK")
             raise
+        for index, number in self._changed:
+            if number < 0 and self._state.problems[index].put_away:
+                self._state.problems[index].samples = []
+                self._put_away_whole.add(index)
         self._changed.clear()
         self._events = 0
         for index, number in ended:
             self._state.problems[index].samples[number].put_away()
             self._put_away.add((index, number))
 
-    def _put_away_whole(self, index: int) -> None:
+    def _store_whole(self, index: int) -> None:
         """The fold itself has put a problem away: from now on its samples are stored with it."""
         self._changed.add((index, -1))
         for number in range(len(self._state.problems[index].samples)):
             self._put_away.discard((index, number))
             self._pieces[index][number + 1] = 0
+
+    def _bring_back_whole(self, index: int) -> None:
+        row = self._connection.execute(
+            "SELECT body FROM pieces WHERE id = ?", (self._pieces[index][0],)
+        ).fetchone()
+        self._state.problems[index] = snapshot.problem_from(row[0])
+        self._put_away_whole.discard(index)
 
     def _bring_back(self, problem: int, number: int) -> None:
         piece = self._pieces[problem][number + 1]

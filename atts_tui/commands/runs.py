@@ -12,6 +12,7 @@ import msgspec
 
 from atts_core import events as ev
 from atts_core.errors import AttsError, SettingsError
+from atts_core.runs.details import LateDetails
 from atts_core.state import RunState
 from atts_tui.commands.control import Control, begin
 from atts_tui.commands.detach import detach, tell_parent
@@ -140,6 +141,7 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
             events if narrator is None else narrator,
             state=state,
             control=control,
+            details=LateDetails(files),
             narrator=narrator,
             title=plan.command,
             **seen,

@@ -159,6 +159,7 @@ async def _on_screen(reader: RunReader, seen: Look, *, read_only: bool) -> int:
         control=None if read_only else RemoteControl(reader),
         owns=False,
         life=lambda: reader.engine,
+        details=reader.details,
         title="watch",
         **seen,
     )

@@ -103,6 +103,18 @@ class SolveScreen(RunScreen):
             self.view.advance()
             self.redraw()
 
+    def action_raw(self) -> None:
+        """Show LaTeX as the models wrote it, or readable again."""
+        if self.view is not None:
+            self.view.raw = not self.view.raw
+            self.redraw()
+
+    def action_open(self) -> None:
+        """Every step of the selected sample."""
+        if self.view is not None and self.view.sample is not None:
+            self.view.follow = False
+            self.open("sample")
+
     def action_sort(self) -> None:
         """Change the order of the samples."""
         if self.view is not None:

@@ -15,6 +15,7 @@ from textual.strip import Strip
 from atts_core.events import VerdictReached
 from atts_core.state import SampleState, Step
 from atts_tui import words
+from atts_tui.latex import readable
 from atts_tui.text import boxed_spans, clean, clean_line, shorten, wrap
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, paragraph, strip_of
@@ -27,6 +28,9 @@ NARROW_BELOW = 66
 
 LONG_VERDICTS_FROM = 96
 """Cells of width from which a verdict is written out beside the step."""
+
+
+AWAY = "  the text is in the run file only, and cannot be read there now"
 
 
 @dataclass(slots=True)
@@ -60,7 +64,8 @@ class StepText(ScrollRows):
         """Make the blocks again that changed, and show the end if it was in sight."""
         sample = view.sample
         touched = sample.touched if sample is not None else 0
-        frame = (view.problem_index, view.sample_index, self.extent, id(view.palette), view.glyphs.plain)
+        looked_at = (view.problem_index, view.sample_index)
+        frame = (*looked_at, self.extent, id(view.palette), view.glyphs.plain, view.raw)
         if frame == self._frame and touched == self._touched:
             return
         follows = self.at_end or frame[:2] != self._frame[:2]
@@ -91,16 +96,22 @@ class StepText(ScrollRows):
         first = sum(len(block.rows) for block in self._blocks[:kept])
         del self._blocks[kept:], self._rows[first:]
         for key, step, verdict in wanted[kept:]:
+            assert sample is not None  # noqa: S101  # without one nothing is wanted
             if step is not None:
-                rows = step_rows(view, step, verdict, self.row_width)
+                rows = self.step_rows(view, sample, step, verdict)
             else:
-                assert sample is not None  # noqa: S101  # _outline makes an end only of a sample
                 rows = end_rows(view, sample, self.row_width)
             self._blocks.append(Block(key, rows))
             self._rows.extend(rows)
         if not self._rows:
             self._rows.append(((_nothing_yet(view, sample), view.palette.muted),))
         return first
+
+    def step_rows(
+        self, view: View, _sample: SampleState, step: Step, verdict: VerdictReached | None
+    ) -> list[Row]:
+        """The lines of one step."""
+        return step_rows(view, step, verdict, self.row_width)
 
 
 Wanted = tuple[Hashable, Step | None, VerdictReached | None]
@@ -123,6 +134,8 @@ def _outline(sample: SampleState) -> list[Wanted]:
 def _nothing_yet(view: View, sample: SampleState | None) -> str:
     if sample is None:
         return f"  the text of a sample appears here {view.glyphs.more}"
+    if sample.digest is not None:
+        return AWAY
     return f"  sample {sample.index + 1} has not begun"
 
 
@@ -131,7 +144,7 @@ def step_rows(view: View, step: Step, verdict: VerdictReached | None, width: int
     palette, glyphs = view.palette, view.glyphs
     narrow = width < NARROW_BELOW
     margin = NARROW_MARGIN if narrow else MARGIN
-    text = clean(step.text).strip("\n").rstrip()
+    text, boxes = shown_text(view, step)
     style = palette.discarded if step.discarded else palette.text
     bar = palette.draft if step.role == "draft" else palette.target
     edge = glyphs.margin
@@ -139,20 +152,28 @@ def step_rows(view: View, step: Step, verdict: VerdictReached | None, width: int
         bar, edge = palette.muted, glyphs.margin_discarded
     label_style = palette.muted if step.discarded else bar
     spans = wrap(text, width - margin - 1)
-    boxes = boxed_spans(text)
     rows: list[Row] = []
     for number, (start, end) in enumerate(spans):
         name = step.role[0] if narrow else f"{step.role:<7}"
         turn = f"{step.turn + 1:>2} " if step.role == "draft" else "   "
         label = (turn + name).ljust(margin - 2) if not number else " " * (margin - 2)
         parts: list[Part] = [(label, label_style), (edge, bar), (" ", palette.text)]
-        parts += _highlit(text, start, end, boxes, style, palette.boxed if not step.discarded else style)
+        parts += highlit(text, start, end, boxes, style, palette.boxed if not step.discarded else style)
         if number == len(spans) - 1 and not step.complete:
             parts.append((glyphs.cursor, bar))
         rows.append(tuple(parts))
     if verdict is not None:
         _append_verdict(view, rows, verdict, width, (edge, bar))
     return rows
+
+
+def shown_text(view: View, step: Step) -> tuple[str, list[tuple[int, int]]]:
+    """A step's text as it is shown, and where boxed answers stand in it."""
+    text = clean(step.text).strip("\n").rstrip()
+    if view.raw or view.glyphs.plain:
+        return text, boxed_spans(text)
+    text, boxes = readable(text)
+    return text.rstrip(), boxes
 
 
 def _append_verdict(view: View, rows: list[Row], verdict: VerdictReached, width: int, edge: Part) -> None:
@@ -203,9 +224,10 @@ def verdict_notes(view: View, verdict: VerdictReached) -> tuple[Row, Row]:
     )
 
 
-def _highlit(
+def highlit(
     text: str, start: int, end: int, boxes: list[tuple[int, int]], style: Style, boxed: Style
 ) -> list[Part]:
+    """A piece of text with what is boxed in it marked."""
     parts: list[Part] = []
     place = start
     for box_start, box_end in boxes:
@@ -222,15 +244,16 @@ def end_rows(view: View, sample: SampleState, width: int) -> list[Row]:
     """How the sample ended."""
     palette, glyphs = view.palette, view.glyphs
     margin = " " * ((NARROW_MARGIN if width < NARROW_BELOW else MARGIN) - 2)
+    away: list[Row] = [((AWAY, palette.muted),)] if sample.digest is not None and not sample.steps else []
     if sample.end == "failed":
-        return [((shorten(f"{margin}failed: {clean_line(sample.message)}", width), palette.error),)]
+        return [*away, ((shorten(f"{margin}failed: {clean_line(sample.message)}", width), palette.error),)]
     long, _ = words.phase_words(sample)
     said = long if sample.answer is None else f"answered {clean_line(sample.answer)}"
     if sample.answer is not None and sample.end != "answered":
         said += f" ({long})"
     mark = {True: f" {glyphs.right}", False: f" {glyphs.wrong}", None: ""}[sample.correct]
     style = {True: palette.right, False: palette.wrong, None: palette.strong}[sample.correct]
-    return [((margin, palette.muted), (shorten(said, width - len(margin) - 3), style), (mark, style))]
+    return [*away, ((margin, palette.muted), (shorten(said, width - len(margin) - 3), style), (mark, style))]
 
 
 class VerdictLine(Rows):

@@ -216,6 +216,7 @@ async def test_hostile_text_stays_in_its_own_cells(tmp_path: Path) -> None:
         ev.VoteChanged(problem=0, tally=((HOSTILE, 2), ("[red]", 1)), voted=3, ended=3),
         ev.SampleFinished(problem=0, sample=2, end="failed", message=HOSTILE),
         ev.ServerLost(role="draft", message=HOSTILE),
+        ev.ProblemFinished(problem=0, answer=HOSTILE, tied=True, correct=False),
     ]
     hostile_run += [ev.Stamped(9000 + k, 3.3, event) for k, event in enumerate(answers)]
     for size in ((120, 40), (80, 24), (50, 20)):
@@ -226,8 +227,9 @@ async def test_hostile_text_stays_in_its_own_cells(tmp_path: Path) -> None:
         async with running(hostile_run, size=size, export_folder=tmp_path) as (pilot, app, _):
             app.view.select(0)
             await frame(pilot)
-            for key in ("pageup", "home", "y", "question_mark"):
+            for key in ("pageup", "home", "y", "question_mark", "escape", "enter", "v", "escape", "2", "6"):
                 await pilot.press(key)
+                await frame(pilot)
                 assert [cell_len(line) for line in lines(app)] == expected
                 odd = {c for c in text(app) if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"}} - {"\n"}
                 assert not odd
