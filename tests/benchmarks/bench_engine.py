@@ -22,8 +22,9 @@ from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import SERVERS, Given, load
 from atts_core.engine.limits import Limiter
-from atts_core.engine.pair import Pair, Side
+from atts_core.engine.pair import Pair, Side, Worker
 from atts_core.engine.requests import Context, Gate, Requests
+from atts_core.engine.servers import Servers
 from atts_core.serving.client import SGLangClient
 from atts_core.state import RunState
 
@@ -52,10 +53,12 @@ async def engine(url: str) -> tuple[float, int]:
     )
     async with SGLangClient(url, role="draft", connections=bench_client.STREAMS) as client:
         client.use_vocabulary(32_000)
-        side = Side("draft", client, client.info, Words(), Limiter(bench_client.STREAMS))  # type: ignore[arg-type]
+        limiter = Limiter(bench_client.STREAMS)
+        side = Side("draft", [Worker(client)], client.info, Words(), limiter)  # type: ignore[arg-type]
+        pair = Pair(side, side, SERVERS)
         bus, state = Bus(), RunState()
         subscription = bus.subscribe()
-        context = Context(Pair(side, side, SERVERS), settings, bus, Gate(bus.publish))
+        context = Context(pair, settings, bus, Gate(bus.publish), Servers(pair, bus.publish, 60.0))
         card = side.card()
         bus.publish(
             ev.RunStarted(
@@ -74,14 +77,14 @@ async def engine(url: str) -> tuple[float, int]:
                 state.fold(subscription.drain())
                 await asyncio.sleep(0.1)
 
+        async def write(sample: int) -> None:
+            requests = Requests(context, 0, "p", sample)
+            async with requests.place(side, "draft", 0) as held:
+                await requests.write(held, bench_client.PROMPT, 0)
+
         clock = asyncio.create_task(frames())
         began = time.process_time()
-        await asyncio.gather(
-            *(
-                Requests(context, 0, "p", sample).write(side, bench_client.PROMPT, 0)
-                for sample in range(bench_client.STREAMS)
-            )
-        )
+        await asyncio.gather(*(write(sample) for sample in range(bench_client.STREAMS)))
         state.fold(subscription.drain())
         spent = time.process_time() - began
         clock.cancel()

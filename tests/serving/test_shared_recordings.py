@@ -14,8 +14,9 @@ from atts_core.serving.answers import (
     generation,
     step_score,
 )
-from atts_core.serving.errors import RequestRefused, ServerBusy, ServerFailed
+from atts_core.serving.errors import InvalidRequest, RequestRefused, ServerBusy, ServerFailed
 from atts_core.serving.failures import refusal, stream_refusal
+from atts_core.serving.requests import Bounds, Checker, GenerateRequest, Sampling
 from atts_core.serving.server_info import read_server
 from atts_core.telemetry.server_metrics import parse_metrics
 
@@ -153,3 +154,52 @@ def test_the_servers_themselves(folder: str) -> None:
         assert (info.kind, info.model) == ("router", "tiny")
     else:
         assert (info.kind, info.release, info.context_length) == ("sglang", folder, 2048)
+
+
+NO_EXCHANGE = {
+    "bench_tiny": "figures",
+    "chunked_prefill_logprobs": "a table of comparisons: lengths and errors, no answers",
+    "exit_SIGINT_idle": "how the process ended",
+    "exit_SIGTERM_idle": "how the process ended",
+    "prom_after_death": "a router's own metrics, which we do not read",
+}
+"""Recordings that hold no request with its answer, and what else they are."""
+
+
+def test_every_recording_is_looked_at_or_accounted_for() -> None:
+    for folder in FOLDERS:
+        looked_at = {name for name, _ in exchanges(folder)}
+        for path in (ROOT / folder).iterdir() if ROOT.is_dir() else []:
+            lives = path.stem.startswith("life_")  # sequences of events: `test_broken_servers` plays them
+            known = path.stem in looked_at or path.stem in NO_EXCHANGE or lives
+            assert known or "client_error" in path.read_text(encoding="utf-8"), path
+
+
+def killers() -> list[Any]:
+    """Requests of which a whole server died or hung."""
+    found = []
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).glob("*.json")) if ROOT.is_dir() else []:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(body, dict) and body.get("server_died_or_hung"):
+                found.append(pytest.param(body["request"]["body"], id=f"{folder}-{path.stem}"))
+    return found
+
+
+@pytest.mark.parametrize("body", killers())
+def test_what_killed_a_server_never_leaves(body: dict[str, Any]) -> None:
+    bounds = Bounds(
+        vocab_size=VOCABULARY, context_length=2048, max_prompt=2042, sampling_seed=True, output_ids=True
+    )
+    checker = Checker(bounds, role="target", url="http://h:1")
+    start = body.get("logprob_start_len", 0)
+    if start < 0:
+        # Ours is the length of the prefix less one: it cannot be said, and an empty prefix is refused.
+        with pytest.raises(InvalidRequest):
+            checker.scoring([], [1, 2], rid="a")
+        return
+    request = GenerateRequest(input_ids=body["input_ids"], sampling=Sampling(max_new_tokens=1))
+    with pytest.raises(InvalidRequest, match="outside the vocabulary"):
+        checker.generation(request, stream=False, rid="a")
+    with pytest.raises(InvalidRequest, match="outside the vocabulary"):
+        checker.scoring(body["input_ids"], [1], rid="a")
