@@ -81,7 +81,9 @@ def plan_solve(arguments: argparse.Namespace) -> Plan:
         return _plan_resume(arguments, "solve")
     text = _problem_text(arguments)
     layers = _layers(arguments)
-    typed = typed_problem(Problem(id="typed", question=text, gold=arguments.gold), builtin=False)
+    typed = typed_problem(
+        Problem(id="typed", question=text, gold=arguments.gold, grading="math"), builtin=False
+    )
     if layers.given().draft is None and layers.given().target is None:
         readable_problem(typed)  # refuse it before anything starts
     return Plan("solve", typed, layers, _folder(arguments))
@@ -177,7 +179,9 @@ def readable_problem(typed: ProblemSet) -> ProblemSet:
         )
     if reading.gold is None:
         return typed
-    return typed_problem(msgspec.structs.replace(problem, gold=problem.gold or reading.gold), builtin=True)
+    return typed_problem(
+        msgspec.structs.replace(problem, gold=problem.gold or reading.gold, grading="exact"), builtin=True
+    )
 
 
 def _worth(calibration: "Calibration", alpha: float) -> str:
