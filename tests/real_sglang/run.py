@@ -179,9 +179,14 @@ def settings(release: str, python: Path, pair: Path, draft: int, target: int) ->
             "patience": 300.0,
         },
         "servers.env": {name: value for name, value in environment.items() if value},
-        "servers.draft": {"model": str(pair / "draft"), "port": draft, "context_length": 512},
-        "servers.target": {"model": str(pair / "target"), "port": target, "context_length": 512},
     }
+    for role, port in (("draft", draft), ("target", target)):
+        told[f"servers.{role}"] = {
+            "model": str(pair / role),
+            "port": port,
+            "context_length": 512,
+            "args": ["--served-model-name", role],  # as the calibration that comes with the pair names it
+        }
     return "".join(  # strings, numbers and lists are written in TOML as in JSON
         f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
         for table, values in told.items()
@@ -194,20 +199,20 @@ def servers(environment: dict[str, str], release: str, option: str) -> Iterator[
     atts = [sys.executable, "-m", "atts_tui.cli", "servers"]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
-    up = subprocess.run(
-        [*atts, "up", "--name", "real", *filter(None, [option])],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "did not answer within" in up.stderr:
-        raise NotPossible("this machine is too busy to start it: " + up.stderr.strip().splitlines()[-1])
-    if up.returncode:
-        print(up.stdout, up.stderr, flush=True)
-        sys.exit(1)
-    print(f"real SGLang {release}: serves the pair after {time.monotonic() - began:.0f} s", flush=True)
     try:
+        up = subprocess.run(
+            [*atts, "up", "--name", "real", *filter(None, [option])],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "did not answer within" in up.stderr:
+            raise NotPossible("this machine is too busy to start it: " + up.stderr.strip().splitlines()[-1])
+        if up.returncode:
+            print(up.stdout, up.stderr, flush=True)
+            sys.exit(1)
+        print(f"real SGLang {release}: serves the pair after {time.monotonic() - began:.0f} s", flush=True)
         yield
     finally:
         subprocess.run([*atts, "down", "--all"], env=environment, check=False, capture_output=True)

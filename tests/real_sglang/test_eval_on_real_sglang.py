@@ -118,6 +118,21 @@ def steps_of(path: Path) -> list[Step]:
     return [step for chain in chains.values() for step in chain.steps]
 
 
+def test_atts_check_finds_no_problem() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "atts_tui.cli", "check", "--json", *urls()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    assert [finding for finding in found["findings"] if finding["level"] == "problem"] == []
+    assert "collected with this pair" in next(
+        finding["words"] for finding in found["findings"] if finding["what"] == "calibration"
+    )
+
+
 def test_nothing_was_lost(results: dict[str, dict[str, Any]]) -> None:
     for result in results.values():
         assert result["end"] == "done"

@@ -1,9 +1,11 @@
 """What becomes of an evaluation when parts of the real server die or hang under it.
 
 Opt-in (`make test-sglang SGLANG=--faults`): it kills processes of the pair that run.py started with `atts
-servers up --restart`, found by its state file.
+servers up --restart`, found by its state file. The keeper is held until the evaluation itself has noticed, by
+its time-outs where the server goes on listening; then it starts the server again and the evaluation goes on.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -60,10 +62,24 @@ def server(role: str) -> Server:
     return next(entry for entry in state.servers if entry.role == role)
 
 
+def keeper() -> int:
+    state = read_state("real")
+    assert state is not None
+    assert state.keeper is not None
+    assert state.keeper.alive
+    return state.keeper.pid
+
+
 def events_of(process: "subprocess.Popen[str]") -> Iterator[dict[str, Any]]:
     assert process.stdout is not None
     for line in process.stdout:
         yield json.loads(line)
+
+
+def let_go(held: list[int]) -> None:
+    for pid in held:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def kind(event: dict[str, Any]) -> str:
@@ -87,6 +103,7 @@ def test_it_is_noticed_named_and_costs_no_sample(
         text=True,
     )
     struck: list[int] = []
+    held: list[int] = []
     at = noticed = 0.0
     message, ends, verdicts = "", [], 0
     try:
@@ -99,22 +116,20 @@ def test_it_is_noticed_named_and_costs_no_sample(
                         victim = server(fault.role)
                         struck = [pid for pid in victim.members() if fault.part in command_line(pid)]
                         assert struck
+                        held = [keeper(), *(struck if fault.number == signal.SIGSTOP else [])]
+                        os.kill(keeper(), signal.SIGSTOP)
                         at = time.monotonic()
                         for pid in struck:
                             os.kill(pid, fault.number)
                 case "ServerLost" | "RequestRetried" if struck and not noticed:
                     noticed, message = time.monotonic() - at, body["message"]
-                    if fault.number == signal.SIGSTOP:
-                        for pid in struck:
-                            os.kill(pid, signal.SIGCONT)
+                    let_go(held)
                 case "SampleFinished":
                     ends.append(body["end"])
         process.wait(60)
     finally:
         process.kill()
-        if fault.number == signal.SIGSTOP:
-            for pid in struck:
-                os.kill(pid, signal.SIGCONT)
+        let_go(held)
     with capsys.disabled():
         print(f"\n{name}: noticed after {noticed:.1f} s: {message}")  # noqa: T201
     assert process.returncode == 0
