@@ -119,7 +119,7 @@ def _add_up(actions: "Commands") -> None:
         "--deterministic",
         action="store_true",
         default=None,
-        help="honour seeds, at some speed (SGLang 0.5.3 and later)",
+        help="honour seeds, at some cost of speed (SGLang 0.5.3 and later)",
     )
     for role, port in (("draft", 30000), ("target", 30100)):
         group = up.add_argument_group(f"the {role}")
