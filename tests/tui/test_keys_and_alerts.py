@@ -29,7 +29,7 @@ from atts_tui.themes import Themes, find_themes
         ({"follow": "super+f"}, "keys.follow = 'super+f': there is no such key"),
         ({"follow": "ctrl+c"}, "this key always quits"),
         ({"follow": "s"}, "keys.follow = 's': on Solve that is the key of sort as well"),
-        ({"help": ["/"]}, "keys.help = '/': on Log that is the key of filter as well"),
+        ({"help": ["/"]}, "keys.help = '/': on Run that is the key of filter as well"),
     ],
 )
 def test_a_key_map_that_cannot_be_is_one_sentence(table: dict[str, str], complaint: str) -> None:
@@ -77,7 +77,7 @@ def test_the_key_map_comes_from_the_settings_file(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_changed_key_works_and_footer_and_help_show_it() -> None:
-    keymap = read_keymap({"follow": "F", "help": "f"}, "keys")
+    keymap = read_keymap({"follow": "F", "help": "H"}, "keys")
     async with running(synthetic.events(until=3.0, problems=1), size=(160, 70), keymap=keymap) as (
         pilot,
         app,
@@ -86,7 +86,7 @@ async def test_a_changed_key_works_and_footer_and_help_show_it() -> None:
         assert "F stop following" in lines(app)[-1]
         await pilot.press("F")
         assert not app.view.follow
-        await pilot.press("f")
+        await pilot.press("H")
         await frame(pilot)
         assert "Follow the newest take-over" in text(app)
 

@@ -105,7 +105,7 @@ def test_below_sixty_columns(snap_compare: Compare) -> None:
     assert snap_compare(_app(_mid()), terminal_size=(50, 20), run_before=_pressing())
 
 
-@pytest.mark.parametrize("theme", ["atts-light", "ansi"])
+@pytest.mark.parametrize("theme", ["atts-light", "atts-contrast", "atts-colour-blind", "ansi"])
 def test_themes(snap_compare: Compare, theme: str) -> None:
     assert snap_compare(_app(_mid(), theme=theme), terminal_size=(120, 40), run_before=_pressing())
 
