@@ -28,7 +28,7 @@ import httpx2
 from atts_core.bus import Bus
 from atts_core.config import Given, load
 from atts_core.engine.session import open_session
-from atts_core.problems.load import load_problems
+from atts_core.problems.load import Request, load_problems
 from atts_core.state import RunState
 
 PACE, AT_ONCE, PLACES = 12.0, 8, 8
@@ -106,7 +106,7 @@ async def run(urls: Sequence[str], places: int) -> tuple[float, int, float]:
         draft_concurrency=places,
         target_concurrency=places,
     )
-    problems = load_problems("builtin", stream="test", count=PROBLEMS)
+    problems = load_problems(Request(dataset="builtin", part="test", limit=PROBLEMS))
     async with open_session(load(given, {}), {}) as session:
         bus = Bus()
         subscription = bus.subscribe()

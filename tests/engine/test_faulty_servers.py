@@ -15,7 +15,7 @@ from atts_core.bus import Bus
 from atts_core.config import Given, load
 from atts_core.engine import requests, servers
 from atts_core.engine.session import open_session
-from atts_core.problems.load import load_problems
+from atts_core.problems.load import Request, load_problems
 from atts_core.state import RunState
 
 Fault = Literal["pass", "503", "500", "cut", "close", "garbage", "nonsense", "silent"]
@@ -116,7 +116,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "FIRST_DELAY", 0.01)
 
 
-PROBLEMS = load_problems("builtin", stream="test", count=2)
+PROBLEMS = load_problems(Request(dataset="builtin", part="test", limit=2))
 OPTIONS: dict[str, Any] = {"samples": 4, "seed": 9, "mode": "marginal", "timeout_first_token": 20}
 
 

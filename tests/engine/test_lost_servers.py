@@ -20,7 +20,7 @@ from atts_core.engine import requests, servers
 from atts_core.engine.run import Engine
 from atts_core.engine.session import Session, open_session
 from atts_core.errors import AttsError, SettingsError
-from atts_core.problems.load import ProblemSet, load_problems
+from atts_core.problems.load import ProblemSet, Request, load_problems
 from atts_core.serving.errors import ServerUnreachable
 from atts_core.state import RunState
 
@@ -85,7 +85,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "FIRST_DELAY", 0.01)
 
 
-PROBLEMS = ProblemSet("builtin", "", load_problems("builtin", stream="test", count=3).problems)
+PROBLEMS = ProblemSet("builtin", "", load_problems(Request(dataset="builtin", part="test", limit=3)).problems)
 OPTIONS: dict[str, Any] = {"samples": 4, "seed": 5, "mode": "marginal"}
 Cue = Callable[[list[ev.AnyEvent]], bool]
 
