@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     recorded.add_watch_and_replay(commands)
     recorded.add_web(commands)
     recorded.add_runs(commands)
+    recorded.add_report(commands)
     recorded.add_audit(commands)
     machines.add_servers(commands)
     machines.add_check(commands)

@@ -153,7 +153,7 @@ def facts(run: Named) -> RunFacts:
         problems=len(state.problems),
         problems_finished=sum(problem.finished for problem in state.problems),
         samples_failed=state.samples_failed,
-        accuracy=_share([_right(problem) for problem in graded]),
+        accuracy=_share([right_share(problem) for problem in graded]),
         majority=_share([float(problem.correct is True) for problem in voted]),
         nominal=card.nominal if card is not None else None,
         realised=ratio_interval(decided[:, 0], decided[:, 1]),
@@ -241,10 +241,10 @@ def _differences(first: RunState, second: RunState, pairs: Pairs) -> list[Differ
     decided = [pair for pair in pairs if all(_decided(problem)[1] for problem in pair)]
     timed = [pair for pair in pairs if all((_seconds(problem) or 0) > 0 for problem in pair)]
     found = [
-        _points("accuracy per sample", graded, _right),
+        _points("accuracy per sample", graded, right_share),
         _points("accuracy by vote", voted, lambda problem: float(problem.correct is True)),
         _rates("taken over", decided),
-        _saved("target tokens", pairs, lambda problem: sum(s.target_tokens for s in problem.samples)),
+        _saved("target tokens", pairs, target_tokens),
         _saved("draft tokens", pairs, lambda problem: sum(s.draft_tokens for s in problem.samples)),
         _saved("verified tokens", pairs, _verified),
         _speed_up("speed-up by problem", timed),
@@ -357,7 +357,8 @@ def _graded(problem: ProblemState) -> bool:
     return problem.finished and all(sample.correct is not None for sample in problem.samples)
 
 
-def _right(problem: ProblemState) -> float:
+def right_share(problem: ProblemState) -> float:
+    """The share of a problem's samples that are right."""
     return sum(sample.correct is True for sample in problem.samples) / max(len(problem.samples), 1)
 
 
@@ -365,6 +366,11 @@ def _decided(problem: ProblemState) -> tuple[int, int]:
     """(taken over, decisions), unverifiable steps counting as taken over."""
     decisions = sum(sample.decisions for sample in problem.samples)
     return decisions - sum(sample.accepted for sample in problem.samples), decisions
+
+
+def target_tokens(problem: ProblemState) -> float:
+    """Tokens that the target wrote."""
+    return sum(sample.target_tokens for sample in problem.samples)
 
 
 def _verified(problem: ProblemState) -> float:

@@ -135,6 +135,22 @@ def add_runs(commands: "Commands") -> None:
     imported.add_argument("--target-name", metavar="NAME", help="their target model")
 
 
+def add_report(commands: "Commands") -> None:
+    """`atts report`."""
+    report = command(
+        commands,
+        "report",
+        "write runs as one HTML file with plots; several are compared with the first",
+        "examples:\n  atts report -o report.html\n  atts report 20261120-10 20261120-11 -o both.html",
+        guarantee=False,
+        handler="atts_tui.commands.report:write_report",
+    )
+    report.add_argument("runs", nargs="*", metavar="RUN", help="default: the newest")
+    report.add_argument("-o", "--output", required=True, metavar="FILE", help="such as report.html")
+    report.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    report.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
+
+
 def add_audit(commands: "Commands") -> None:
     """`atts audit`."""
     audit = command(

@@ -169,6 +169,10 @@ def test_export_import_compare_show_and_remove(home: dict[str, str], tmp_path: P
     assert len(files(home)) == 2
     copy = next(other for other in files(home) if other != path)
     assert story(copy) == story(path)
+    page = tmp_path / "report.html"
+    assert "wrote" in atts(home, "report", path.stem, copy.stem, "-o", str(page)).stdout
+    assert path.stem in page.read_text()
+    assert "exists" in atts(home, "report", "-o", str(page), status=2).stderr
     compared = atts(home, "runs", "compare", path.stem, copy.stem).stdout
     assert "over 2 problems in both" in compared
     assert "What differs: nothing" in compared
