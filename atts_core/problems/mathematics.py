@@ -76,7 +76,8 @@ class Mathematics:
         kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "atts_core.problems.math_worker"],
+                # -P: a math_verify.py in the user's folder is not ours
+                [sys.executable, "-P", "-m", "atts_core.problems.math_worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
