@@ -53,7 +53,9 @@ class Simulator:
         draw = self.random.random
         yield started(self.samples)
         for problem in range(self.problems):
-            yield ev.ProblemAdded(problem=problem, id=f"p{problem}", question="1 + 1 = ?", gold="2")
+            yield ev.ProblemAdded(
+                problem=problem, id=f"p{problem}", question="1 + 1 = ?", gold="2", grading="math", repeats="p"
+            )
         waiting = [(p, s) for p in range(self.problems) for s in range(self.samples)]
         alive = [self.sample(*waiting.pop(0)) for _ in range(min(4, len(waiting)))]
         while alive:
@@ -137,7 +139,7 @@ class Simulator:
                 yield ev.AnswerFound(**here, role="draft", answer=answer)
                 break
         end: ev.SampleEnd = "answered" if answer else self.random.choice(["turn-limit", "failed"])
-        yield ev.SampleFinished(**at, end=end, answer=answer, correct=answer == "2", message="")
+        yield ev.SampleFinished(**at, end=end, answer=answer, correct=answer == "2", graded="math")
         self.answers[problem][sample] = answer
         self.ended[problem] += 1
         outcome = vote(self.answers[problem])

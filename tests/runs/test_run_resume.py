@@ -16,6 +16,7 @@ from atts_core.config import EMBEDDED, Given, Layers
 from atts_core.conformal import ConformalSettings, Decider, flat_calibration
 from atts_core.engine.votes import vote
 from atts_core.errors import RunError, SettingsError
+from atts_core.problems.problem import Problem
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.resume import (
     FinishedStep,
@@ -67,7 +68,11 @@ class Engine:
         yield [self.start]
         known = self.progress.problems if self.progress else ()
         for problem in range(len(known), PROBLEMS):
-            yield [ev.ProblemAdded(problem=problem, id=f"p{problem}", question="?", gold="1")]
+            yield [
+                ev.ProblemAdded(
+                    problem=problem, id=f"p{problem}", question="?", gold="1", grading="math", repeats="p"
+                )
+            ]
         alive = []
         for problem in range(PROBLEMS):
             for number in range(SAMPLES):
@@ -221,6 +226,9 @@ def test_stopped_anywhere_it_becomes_what_it_would_have_been(
     writer.close()
     progress = read_progress(path)
     assert progress.complete
+    assert [each.problem for each in progress.problems] == [
+        Problem(id=f"p{k}", question="?", gold="1", grading="math", repeats="p") for k in range(PROBLEMS)
+    ]
     file_state = RunState()
     for stamps in RunFile.open(path).events():
         file_state.fold(stamps)
