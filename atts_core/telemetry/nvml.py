@@ -269,9 +269,12 @@ class NvmlReader:
     def _by_role(
         self, held: list[tuple[int, int | None]], total: int | None, missing: dict[str, str]
     ) -> dict[str, int]:
+        named = len(held)
         held = [(pid, size) for pid, size in held if 0 < pid <= LARGEST_PID]
         found = memory_by_role(held, total, self._owner)
-        if not found and held:
+        if named and not held:
+            missing["memory_by_role"] = "the processes that the driver names cannot be"
+        elif not found and held:
             if not any(self._visible(pid) for pid, _ in held):
                 missing["memory_by_role"] = "its processes are not visible here, as in a container"
             elif all(size is None for pid, size in held if self._owner(pid)) and any(

@@ -10,6 +10,7 @@ from textual.geometry import Size
 
 from atts_core.events import Role
 from atts_core.telemetry.history import BySamples, Series
+from atts_core.telemetry.server_metrics import HEARTBEAT
 from atts_tui import words
 from atts_tui.text import shorten
 from atts_tui.view import View
@@ -18,6 +19,8 @@ from atts_tui.widgets.server_rows import tell_apart
 
 LABEL = 8
 MOST_BANDS = 6
+HELD = HEARTBEAT + 2.0
+"""Run seconds for which a rate counts as unchanged where nothing was read."""
 
 
 class MachineChart(Rows):
@@ -55,13 +58,17 @@ class ThroughputChart(MachineChart):
             )
         if columns < 8 or height < 2:
             return []
-        drawn = [(label, _spread(values, columns), own, fill) for label, values, own, fill in bands]
+        now = view.state.now
+        drawn = [
+            (label, _spread(rates, columns, now), _is_new(rates, now), own, fill)
+            for label, rates, own, fill in bands
+        ]
         top = max((value for _, values, *_ in drawn for value in values), default=0.0) or 1.0
         each, left = divmod(height - 1, len(drawn))
         rows: list[Row] = []
-        for number, (label, values, own, fill) in enumerate(drawn):
+        for number, (label, values, new, own, fill) in enumerate(drawn):
             lines = each + (number < left)
-            rows += _band(view, label, values, top, lines, own, fill)
+            rows += _band(view, label, values, top, lines, own, fill, new=new)
         palette = view.palette
         end = words.clock(view.state.now)
         axis = "0:00" + end.rjust(max(columns - 4, 0))
@@ -69,8 +76,10 @@ class ThroughputChart(MachineChart):
         return rows
 
 
-Band = tuple[str, list[float | None], Style, Style]
-"""Label, means from the beginning, style of the label, style of the blocks."""
+Rates = tuple[float, list[float | None]]
+"""Seconds of one stretch, and the means from the beginning."""
+Band = tuple[str, Rates, Style, Style]
+"""Label, rates, style of the label, style of the blocks."""
 
 
 def _bands(view: View, most: int) -> list[Band]:
@@ -92,16 +101,19 @@ def _bands(view: View, most: int) -> list[Band]:
             continue
         if apart and len(of_role) > 1:
             labels = tell_apart(list(of_role), LABEL)
-            bands += [(labels[url], series.means(), *styles[role]) for url, series in of_role.items()]
+            bands += [
+                (labels[url], (series.seconds, series.means()), *styles[role])
+                for url, series in of_role.items()
+            ]
         else:
             bands.append((role, _total(list(of_role.values())), *styles[role]))
     return bands
 
 
-def _total(of_all: list[Series]) -> list[float | None]:
+def _total(of_all: list[Series]) -> Rates:
     """Rates of several servers together; stretches may differ where one came later."""
-    if len({series.seconds for series in of_all}) > 1:
-        widest = max(series.seconds for series in of_all)
+    widest = max(series.seconds for series in of_all)
+    if any(series.seconds != widest for series in of_all):
         joined: list[list[float | None]] = []
         for series in of_all:
             each = int(widest / series.seconds)
@@ -110,7 +122,7 @@ def _total(of_all: list[Series]) -> list[float | None]:
             joined.append([sum(part) / len(part) if part else None for part in parts])
     else:
         joined = [series.means() for series in of_all]
-    return [
+    return widest, [
         sum(value for value in values if value is not None)
         if any(value is not None for value in values)
         else None
@@ -118,13 +130,24 @@ def _total(of_all: list[Series]) -> list[float | None]:
     ]
 
 
-def _spread(values: list[float | None], columns: int) -> list[float]:
-    """The means under each column; a stretch that was not read goes on as the one before."""
+def _is_new(rates: Rates, now: float) -> bool:
+    """Whether the last rate is one of now."""
+    seconds, means = rates
+    return len(means) * seconds > now - HELD
+
+
+def _spread(rates: Rates, columns: int, now: float) -> list[float]:
+    """The means under each column, from the beginning to now.
+
+    A stretch that was not read goes on as the one before, as long as a reading may be unchanged and unsaid.
+    """
+    seconds, means = rates
     filled: list[float] = []
-    for value in values:
-        filled.append((filled[-1] if filled else 0.0) if value is None else value)
-    if not filled:
-        return [0.0] * columns
+    unsaid = 0.0
+    for value in (*means, *([None] * max(int(now / seconds) + 1 - len(means), 0))):
+        unsaid = 0.0 if value is not None else unsaid + seconds
+        before = filled[-1] if filled and unsaid <= HELD else 0.0
+        filled.append(before if value is None else value)
     if len(filled) <= columns:
         return [filled[column * len(filled) // columns] for column in range(columns)]
     cuts = [column * len(filled) // columns for column in range(columns + 1)]
@@ -132,11 +155,11 @@ def _spread(values: list[float | None], columns: int) -> list[float]:
 
 
 def _band(
-    view: View, label: str, values: list[float], top: float, lines: int, own: Style, fill: Style
+    view: View, label: str, values: list[float], top: float, lines: int, own: Style, fill: Style, *, new: bool
 ) -> list[Row]:
     palette, glyphs = view.palette, view.glyphs
     steps = len(glyphs.blocks) - 1
-    now = values[-1] if view.state.finished is None and values else None
+    now = values[-1] if new and view.state.finished is None else None
     said = [label.ljust(LABEL), (words.number(now) if now is not None else "").ljust(LABEL)]
     rows: list[Row] = []
     for line in range(lines):

@@ -60,19 +60,28 @@ def _server(
             columns.name(view, role, url),
             *paragraph("  " + clean_line(reading.unavailable), width, palette.muted),
         ]
-    still = view.state.machines.still(role, url, view.state.now)
-    if still is not None and view.state.finished is None and _busy(reading):
-        said = f"  nothing has moved for {words.span(still)}: idle, and what it said last is old"
+    said = _old(view, role, url, worker, reading)
+    if said:
         return [
             columns.row(view, role, url, worker, reading, palette.faint),
-            *paragraph(f"{said} ({clean_line(reading.source)})", width, palette.muted),
+            *paragraph("  " + said, width, palette.muted),
         ]
     return [columns.row(view, role, url, worker, reading, None)]
 
 
-def _busy(reading: ServerReading) -> bool:
-    """Whether its gauges claim that anything is going on."""
-    return bool(reading.running or reading.queued or reading.cache_usage or reading.generation_throughput)
+def _old(view: View, role: Role, url: str, worker: WorkerState, reading: ServerReading) -> str:
+    """Why its numbers are not to be taken as those of now; empty where they are."""
+    state = view.state
+    if state.finished is not None:
+        return ""
+    unheard = state.now - (worker.read_at or 0.0)
+    if unheard > STALE_AFTER:
+        return f"not heard of for {words.span(unheard)}: these numbers are old"
+    still = state.machines.still(role, url, state.now)
+    if still is not None and (reading.running or reading.queued or reading.cache_usage):
+        said = f"nothing has moved for {words.span(still)}: it idles, and these numbers are old"
+        return f"{said} ({clean_line(reading.source)})"
+    return ""
 
 
 def tell_apart(urls: list[str], most: int) -> dict[str, str]:
@@ -161,7 +170,8 @@ class _Columns:
             parts.append(((used + most).rjust(self.tokens), text))
         queued = palette.warning if reading.queued and style is None else text
         hits = _hits(reading)
-        rate = reading.generation_throughput
+        # The gauge stays at its last value when the last request ends.
+        rate = 0.0 if reading.running == 0 else reading.generation_throughput
         parts += [
             (_count(reading.running).rjust(8), text),
             (_count(reading.queued).rjust(8), queued),
@@ -173,6 +183,10 @@ class _Columns:
             age = age_words(view, worker.read_at)
             if view.state.finished is not None:
                 age = words.clock(worker.read_at or 0.0)
+            # Of `/v1/loads and /metrics` the first gives the gauges, which are what grows old.
+            for shorter in (source.partition(" ")[0] + " ", ""):
+                if source and len(source + age) >= self.read:
+                    source = shorter
             old = view.state.finished is None and view.state.now - (worker.read_at or 0.0) > STALE_AFTER
             parts.append(
                 (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import httpx2
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -108,6 +108,7 @@ def test_before_anything_happened_there_is_a_page_too() -> None:
 
 
 @given(st.text())
+@example('\\n"\\')
 def test_no_name_breaks_the_page(name: str) -> None:
     card = ev.ModelCard(role="draft", name=name, url="", release="", context_length=1, tokenizer="")
     started = ev.RunStarted(

@@ -118,6 +118,10 @@ def test_a_driver_that_does_not_match_its_library_gives_garbage_which_is_dropped
         Process(101, 7 * GIB),
     ]
     assert reader().read()[0][0].memory_by_role == {"draft": 7 * GIB}
+    library.gpus[0].processes = [Process(0xFFFFFFFF, 3 * GIB)]
+    first = reader().read()[0][0]
+    assert first.memory_by_role == {}
+    assert first.missing["memory_by_role"] == "the processes that the driver names cannot be"
     library.broken["nvmlInitWithFlags"] = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
     assert reader().read() == ((), "NVML: RM has detected an NVML/RM version mismatch.")
 
