@@ -32,8 +32,8 @@ class PlainProgress:
                     self.say(f"warning: {message}")
                 case ev.ServerLost(role=role, message=message):
                     self.say(f"{role} server lost: {message}")
-                case ev.ServerFound(role=role):
-                    self.say(f"{role} server answers again")
+                case ev.ServerFound(role=role, url=url):
+                    self.say(" ".join(filter(None, (role, "server", url, "answers again"))))
                 case ev.ProblemFinished() as ended:
                     self._problem(ended)
                 case _:

@@ -13,7 +13,7 @@ from atts_core.config import Given, load
 from atts_core.engine.decided import Decided
 from atts_core.engine.session import open_session
 from atts_core.engine.votes import vote
-from atts_core.problems.load import load_problems
+from atts_core.problems.load import Request, load_problems
 from atts_core.runs.summary import summarise
 from atts_core.state import RunState
 
@@ -101,7 +101,7 @@ async def test_a_decided_problem_ends_at_once_and_its_tokens_are_accounted_for(
         draft=embedded_pair[0], target=embedded_pair[1], strategy="target-only", samples=12, seed=1,
         stop_when_decided=0.0, target_concurrency=3, draft_concurrency=1,
     )  # fmt: skip
-    problems = load_problems("builtin", stream="test", count=1)
+    problems = load_problems(Request(dataset="builtin", part="test", limit=1))
     async with open_session(load(given_, {}), {}) as opened:
         bus = Bus()
         subscription = bus.subscribe()

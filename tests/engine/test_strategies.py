@@ -20,14 +20,14 @@ from atts_core.engine.strategies.spec_reason import digit, rating_request
 from atts_core.engine.strategies.speculative_thinking import Mind, mood
 from atts_core.engine.strategies.sync import share
 from atts_core.errors import SettingsError
-from atts_core.problems.load import ProblemSet, load_problems
+from atts_core.problems.load import ProblemSet, Request, load_problems
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.reference import RecordMaker
 from atts_core.runs.resume import read_progress
 from atts_core.runs.writer import RunWriter
 from atts_core.state import RunState
 
-PROBLEMS = load_problems("builtin", stream="test", count=2)
+PROBLEMS = load_problems(Request(dataset="builtin", part="test", limit=2))
 ALL = sorted(STRATEGIES)
 OPTIONS: dict[str, dict[str, Any]] = {
     "atts": {"alpha": 0.5},
