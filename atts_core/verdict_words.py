@@ -1,4 +1,4 @@
-"""A verdict in one clause, for somebody who has never seen one."""
+"""A verdict in one clause, and as a height in a chart, whatever it went by."""
 
 from atts_core.events import VerdictReached
 
@@ -22,3 +22,17 @@ def verdict_in_words(verdict: VerdictReached) -> str:
     name = "percentile" if reference else "p"
     sign = ("<" if reference else "≤") if accepted else ("≥" if reference else ">")
     return f"{where}: {found}, {name} {verdict.p:.2f} {sign} {verdict.alpha:.2f} → {outcome}"
+
+
+def suspicion(verdict: VerdictReached) -> tuple[float | None, float]:
+    """How suspicious a step was found, and up to where it would have been accepted, both from 0 to 1.
+
+    p and alpha where it has a p-value; by rank the share of its round that did not surprise more; by rating
+    how much is missing to the best. None where it could not be judged, or nobody recorded by what it was.
+    """
+    if verdict.rank is not None and verdict.size:
+        return (verdict.size - verdict.rank + 1) / verdict.size, verdict.alpha
+    if verdict.least_rating is not None:
+        limit = min(1 - (verdict.least_rating - 0.5) / 9, 1.0)
+        return (None if verdict.rating is None else 1 - verdict.rating / 9), limit
+    return verdict.p, verdict.alpha

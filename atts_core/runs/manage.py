@@ -44,8 +44,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def models(self) -> str:
-        """Draft → target."""
-        return f"{self.summary.draft} → {self.summary.target}" if self.summary.draft else ""
+        """Draft → target, or the one that there is."""
+        return " → ".join(filter(None, (self.summary.draft, self.summary.target)))
 
 
 FIELDS: dict[str, Callable[[RunInfo], Any]] = {

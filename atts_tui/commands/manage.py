@@ -60,7 +60,17 @@ def _list(arguments: argparse.Namespace, folder: Path) -> int:
         sys.stdout.write(f"There are no runs{wanted} in {folder}; `atts demo` makes one.\n")
         return 0
     table = _table(
-        "run", "status", "data set", "models", "problems", "accuracy", "by vote", "taken over", "time", "size"
+        "run",
+        "status",
+        "data set",
+        "models",
+        "strategy",
+        "problems",
+        "accuracy",
+        "by vote",
+        "taken over",
+        "time",
+        "size",
     )
     for info in infos:
         summary = info.summary
@@ -69,6 +79,7 @@ def _list(arguments: argparse.Namespace, folder: Path) -> int:
             Text(info.status, STATUS_STYLE.get(info.status, "")),
             Text(clean_line(info.about.dataset) if info.about else ""),
             Text(clean_line(info.models)),
+            Text(clean_line(summary.strategy)),
             f"{summary.problems_finished}/{summary.problems}",
             _share(summary.accuracy),
             _share(summary.majority),
@@ -95,7 +106,8 @@ def _show(arguments: argparse.Namespace, folder: Path) -> int:
     if info.trouble:
         lines.append(info.trouble)
     if state.run is not None:
-        lines.append(f"{info.models}, {state.run.samples} samples a problem, seed {state.run.seed}")
+        run = state.run
+        lines.append(f"{info.models}: {run.strategy}, {run.samples} samples a problem, seed {run.seed}")
         if state.run.calibration is not None:
             card = state.run.calibration
             lines.append(f"mode {card.mode}, rule {card.rule}, alpha {card.alpha:g}: {card.promise}")

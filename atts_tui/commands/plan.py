@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from atts_core import config
+from atts_core.engine.strategies.registry import ATTS, STRATEGIES
 from atts_core.errors import RunError, SettingsError
 from atts_core.problems.builtin.readable import readable
 from atts_core.problems.catalogue import Columns, Part
@@ -137,6 +138,11 @@ def plan_calibrate(arguments: argparse.Namespace) -> Plan:
         )
     if arguments.calibration is not None:
         raise SettingsError("--calibration: calibrating starts from nothing; leave it out.")
+    strategy = config.load(config.Given(strategy=arguments.strategy)).given().strategy or ATTS
+    if not STRATEGIES[strategy].calibrated:
+        raise SettingsError(
+            f"The strategy {strategy} ranks nothing against calibration scores, so it collects none."
+        )
     arguments.mode = "online"
 
     def write(session: "Session", scores: "Scores") -> str:

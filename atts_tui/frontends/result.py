@@ -141,8 +141,10 @@ def as_text(state: RunState) -> str:
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
     written = state.draft_tokens + state.target_tokens
     share = f"{state.target_tokens / written:.0%}" if written else "—"
+    if state.overall.decisions or nominal:
+        share_of = f"{_percent(realised(state).overall)}{nominal}"
+        lines.append(f"take-over: {share_of} of {state.overall.decisions:,} steps")
     lines += [
-        f"take-over: {_percent(realised(state).overall)}{nominal} of {state.overall.decisions:,} steps",
         (
             f"tokens: draft {state.draft_tokens:,}, target {state.target_tokens:,} ({share} of what was "
             f"written), verified {state.verified_tokens:,}; {state.now:.1f} s"

@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from atts_core.state import SampleState, Turn
+from atts_core.verdict_words import suspicion
 from atts_tui import words
 from atts_tui.palette import Glyphs
 from atts_tui.text import clean_line, pad, shorten
@@ -303,7 +304,7 @@ def lane(view: View, sample: SampleState, width: int, *, chosen: bool) -> Row:
     parts += turn_cells(view, sample, cut)
     verdict = sample.last_verdict
     if cut.bar:
-        parts += _bar(view, verdict.p, verdict.alpha) if verdict else [(" " * cut.bar, palette.text)]
+        parts += _bar(view, *suspicion(verdict)) if verdict else [(" " * cut.bar, palette.text)]
     if cut.p:
         style = palette.muted
         if verdict is not None:
@@ -348,15 +349,25 @@ def turn_cell(view: View, sample: SampleState, turn: Turn, *, last: bool) -> Par
     palette, glyphs = view.palette, view.glyphs
     verdict = turn.verdict
     if verdict is not None:
-        style = palette.shade(verdict.verdict, verdict.p, verdict.alpha)
+        style = palette.shade(verdict.verdict, *suspicion(verdict))
         if verdict.verdict == "accept":
             return glyphs.accept, style
         if last and sample.end is None and sample.phase in {"target", "between", "queued"}:
             return glyphs.target, style
         return (glyphs.take_over if verdict.verdict == "take-over" else glyphs.unverifiable), style
     if not last or sample.end is not None:
-        return (glyphs.scored if turn.spans else glyphs.open_turn), palette.muted
+        return _unjudged(view, turn)
     return _running(glyphs, sample), palette.muted if sample.phase != "draft" else palette.accept[1]
+
+
+def _unjudged(view: View, turn: Turn) -> Part:
+    """A finished turn without a verdict: by whom it was written, where the strategy has none at all."""
+    palette, glyphs = view.palette, view.glyphs
+    if any(span.stage == "target" for span in turn.spans):
+        return glyphs.take_over, palette.target
+    if turn.spans and view.state.run is not None and view.state.run.calibration is None:
+        return glyphs.accept, palette.draft
+    return (glyphs.scored if turn.spans else glyphs.open_turn), palette.muted
 
 
 def _running(glyphs: Glyphs, sample: SampleState) -> str:

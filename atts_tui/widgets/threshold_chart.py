@@ -6,6 +6,7 @@ from rich.style import Style
 from textual.geometry import Size
 
 from atts_core.state import Decision
+from atts_core.verdict_words import suspicion
 from atts_tui import words
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, joined
@@ -98,14 +99,13 @@ class ThresholdChart(Rows):
         if not 0 <= column < columns:
             return
         verdict = decision.verdict
-        row = _row_of(verdict.p if verdict.p is not None else 1.0, rows)
-        if verdict.p is not None:
-            row = _own_side(
-                row, _row_of(verdict.alpha, rows), accepted=verdict.verdict == "accept", rows=rows
-            )
+        height, limit = suspicion(verdict)
+        row = _row_of(1.0 if height is None else height, rows)
+        if height is not None:
+            row = _own_side(row, _row_of(limit, rows), accepted=verdict.verdict == "accept", rows=rows)
         counts = self._cells.setdefault((column, row), [0, 0, 0])
         counts[("accept", "take-over", "unverifiable").index(verdict.verdict)] += 1
-        self._alphas[column] = verdict.alpha
+        self._alphas[column] = limit
         self._drawn.pop(row, None)
 
     def _row(self, view: View, row: int, columns: int, rows: int) -> Row:

@@ -1,5 +1,6 @@
 """Every strategy against the real embedded servers: it repeats, resumes, and keeps its own law."""
 
+import asyncio
 import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ import pytest
 from atts_core import events as ev
 from atts_core.bus import Bus
 from atts_core.config import Given, Layers, load
+from atts_core.engine import requests
 from atts_core.engine.prompts import LOOK_BACK
+from atts_core.engine.requests import Gate
 from atts_core.engine.session import Session, open_session
 from atts_core.engine.strategies import speculative_thinking
 from atts_core.engine.strategies.registry import STRATEGIES
@@ -25,6 +28,7 @@ from atts_core.runs.file import About, RunFile
 from atts_core.runs.reference import RecordMaker
 from atts_core.runs.resume import read_progress
 from atts_core.runs.writer import RunWriter
+from atts_core.serving.errors import ServerFailed
 from atts_core.state import RunState
 
 PROBLEMS = load_problems(Request(dataset="builtin", part="test", limit=2))
@@ -260,3 +264,43 @@ def test_shares_are_counted_in_decimals() -> None:
 @pytest.fixture
 def about() -> About:
     return About(run="r", command="eval", created=1e9, version="0.1.0", dataset="builtin")
+
+
+async def test_a_round_does_not_wait_for_who_failed_or_was_stopped(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = requests.Requests.write
+
+    async def broken(self: Any, held: Any, prompt: Any, turn: int, **more: Any) -> Any:
+        if (self.sample, turn) == (1, 1):
+            raise ServerFailed("out of memory", role=held.side.role, url="http://x")
+        return await write(self, held, prompt, turn, **more)
+
+    monkeypatch.setattr(requests.Requests, "write", broken)
+    bus = Bus()
+    async with session(embedded_pair, "sync", samples=4) as opened:
+        subscription = bus.subscribe()
+        engine = await opened.start(bus, PROBLEMS, command="test", run="r")
+        engine.stop_sample(0, 3)
+        assert await engine.run() == "incomplete"
+    state = RunState().fold(subscription.drain())
+    ends = [[sample.end for sample in problem.samples] for problem in state.problems]
+    assert [own[1] for own in ends] == ["failed", "failed"]
+    assert ends[0][3] == "stopped"
+    assert ends[0][0] not in (None, "failed")
+    assert ends[1][3] not in (None, "failed")
+
+
+async def test_a_run_that_is_paused_collects_no_scores(embedded_pair: tuple[str, str]) -> None:
+    bus = Bus()
+    subscription, gate = bus.subscribe(), Gate(bus.publish)
+    async with session(embedded_pair, "self-refine") as opened:
+        gate.close()
+        starting = asyncio.create_task(opened.start(bus, PROBLEMS, command="test", run="r", gate=gate))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert opened.pair.draft.limiter.active == 0
+        assert [type(stamped.event) for stamped in subscription.drain()] == [ev.RunPaused]
+        gate.open()
+        await starting
+    assert any(isinstance(stamped.event, ev.ScoreCollected) for stamped in subscription.drain())
