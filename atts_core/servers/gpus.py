@@ -11,12 +11,12 @@ def require_gpus(plan: PairPlan) -> None:
     wanted = {gpu: server.role for server in plan.servers for gpu in server.gpus if gpu.isdigit()}
     if not wanted:
         return
-    gpus, _ = read_gpus()
-    missing = [gpu for gpu in wanted if gpus and int(gpu) >= len(gpus)]
+    there = {gpu.index for gpu in read_gpus()[0]}  # MIG instances are read beside their GPU
+    missing = [gpu for gpu in wanted if there and int(gpu) not in there]
     if missing:
         role = wanted[missing[0]]
-        there = "only GPU 0" if len(gpus) == 1 else f"GPUs 0 to {len(gpus) - 1}"
+        known = "only GPU 0" if len(there) == 1 else f"GPUs 0 to {max(there)}"
         raise SettingsError(
-            f"The {role} is to use GPU {missing[0]}, but this machine has {there}: change --{role}-gpus, and "
+            f"The {role} is to use GPU {missing[0]}, but this machine has {known}: change --{role}-gpus, and "
             f"--{role}-tp with it."
         )

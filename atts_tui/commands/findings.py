@@ -143,7 +143,7 @@ def gpus() -> Finding:
     there, unavailable = read_gpus()
     if not there:
         return Finding("note", "GPU", unavailable)
-    return Finding("ok", "GPU", ", ".join(f"{gpu.index} {gpu.name}" for gpu in there))
+    return Finding("ok", "GPU", ", ".join(f"{gpu.index} {gpu.instance or gpu.name}" for gpu in there))
 
 
 def _bytes(count: int) -> str:

@@ -124,7 +124,8 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
         )
         config = work / "atts.toml"
         draft, target = free_ports()
-        config.write_text(settings(release, python, work / "pair", draft, target))
+        patience = max(1.0, min(300.0, limit - time.monotonic()))
+        config.write_text(settings(release, python, work / "pair", draft, target, patience))
         environment = {**os.environ, "ATTS_HOME": str(work / "home"), "ATTS_CONFIG": str(config)}
         stack.enter_context(servers(environment, release, "--restart" if options.faults else ""))
         environment |= {
@@ -149,7 +150,7 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
             ) from None
 
 
-def settings(release: str, python: Path, pair: Path, draft: int, target: int) -> str:
+def settings(release: str, python: Path, pair: Path, draft: int, target: int, patience: float) -> str:
     """`atts.toml`: how to serve the embedded pair on a CPU."""
     about = RELEASES[release]
     arguments = {
@@ -176,7 +177,7 @@ def settings(release: str, python: Path, pair: Path, draft: int, target: int) ->
         "servers": {
             "python": str(python),
             "args": [word for words in arguments.items() for word in words] + list(switches),
-            "patience": 300.0,
+            "patience": patience,
         },
         "servers.env": {name: value for name, value in environment.items() if value},
     }

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from atts_core.config import Given, load
 from atts_core.errors import SettingsError
+from atts_core.servers.gpus import require_gpus
 from atts_core.servers.plan import make_plan, merge_settings, without_keys
 from atts_core.servers.presets import PRESETS
 from atts_core.servers.pythons import Found
 from atts_core.servers.settings import RoleGiven, ServersGiven
+from atts_core.telemetry.readings import GpuReading
 
 FOUND = Found("/opt/sglang/bin/python", "0.5.23", "0.3.2")
 MODELS = {"draft": RoleGiven(model="small"), "target": RoleGiven(model="large")}
@@ -196,3 +198,14 @@ def test_no_gpu_and_no_port_is_given_twice(workers: int, tp: int, router: bool) 
     assert len(gpus) == len(set(gpus)) == workers * (1 + tp)
     assert len({server.port for server in plan.servers}) == len(plan.servers)
     assert sorted(s.label for wave in plan.waves() for s in wave) == sorted(s.label for s in plan.servers)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = GpuReading(index=0, name="NVIDIA H200")
+    slice_of_it = GpuReading(index=0, name="NVIDIA H200", instance="1g.18gb #7")
+    plan = make_plan(ServersGiven(preset="r1-8b+qwq"), "main", FOUND)
+    monkeypatch.setattr("atts_core.servers.gpus.read_gpus", lambda: ((one, slice_of_it), ""))
+    with pytest.raises(SettingsError, match="The target is to use GPU 1, but this machine has only GPU 0"):
+        require_gpus(plan)
+    monkeypatch.setattr("atts_core.servers.gpus.read_gpus", lambda: ((), "no driver"))
+    require_gpus(plan)  # nothing is known: SGLang itself says what it misses
