@@ -103,7 +103,21 @@ class PairPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def merge_settings(far: ServersGiven, near: ServersGiven) -> ServersGiven:
-    """Both, where the nearer wins; arguments are put one after the other, variables are joined."""
+    """Both, where the nearer wins; arguments are put one after the other, variables are joined.
+
+    A nearer preset names the models anew, and `embedded` has no use for what was said of GPUs and of SGLang.
+    """
+    if near.preset == EMBEDDED:
+        draft, target = (RoleGiven(host=role.host, port=role.port) for role in (far.draft, far.target))
+        far = msgspec.structs.replace(
+            far, args=None, env=None, deterministic=None, draft=draft, target=target
+        )
+    elif near.preset is not None:
+        far = msgspec.structs.replace(
+            far,
+            draft=msgspec.structs.replace(far.draft, model=None),
+            target=msgspec.structs.replace(far.target, model=None),
+        )
     merged = _merge(far, near)
     return msgspec.structs.replace(
         merged, draft=_merge(far.draft, near.draft), target=_merge(far.target, near.target)

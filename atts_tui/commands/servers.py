@@ -34,6 +34,7 @@ from atts_core.servers.state import (
     write_state,
 )
 from atts_core.servers.stop import IMPATIENT, stop_process, stop_servers
+from atts_core.servers.stop import PATIENCE as STOP_PATIENCE
 from atts_tui.frontends.starting import Starting
 from atts_tui.text import clean_line
 
@@ -110,10 +111,11 @@ def down(arguments: argparse.Namespace) -> int:
     if not 0 <= arguments.patience <= 86400:
         raise SettingsError(f"--patience {arguments.patience:g}: it lies between 0 and 86,400 seconds.")
     names = pair_names() if arguments.all else [_one_name(arguments.name)]
-    outcomes = [asyncio.run(_down(name, arguments.patience)) for name in names]
+    for name in names:
+        asyncio.run(_down(name, arguments.patience))
     if not names:
         sys.stdout.write("No servers are up.\n")
-    return 0 if all(outcomes) else 1
+    return 0
 
 
 async def _up(plan: PairPlan, *, stay: bool) -> int:
@@ -143,27 +145,26 @@ async def _up(plan: PairPlan, *, stay: bool) -> int:
     sys.stdout.write("they stay until this ends; ctrl-C stops them\n")
     sys.stdout.flush()
     keeper = Keeper(Order(plan=plan, state=state), _say, processes=processes)
-    status = 0
     try:
         await keeper.keep()
     except asyncio.CancelledError:
-        status = 130
+        return 130
     except BaseExceptionGroup as failures:
-        status = 1
         for failure in failures.exceptions:
             if not isinstance(failure, AttsError):
                 raise
             _say(f"atts: {failure}")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.remove_signal_handler(number)
-    outcome = await stop_servers(keeper.state.servers, patience=IMPATIENT)
-    forget_state(plan.name)
-    for label, words in outcome.items():
-        _say(f"{label} {words}")
-    return status
+        return 1
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: None)  # a second ctrl-C leaves nothing behind either
+        for label, words in (await stop_servers(keeper.state.servers, patience=STOP_PATIENCE)).items():
+            _say(f"{label} {words}")
+        forget_state(plan.name)
+    return 0
 
 
-async def _down(name: str, patience: float) -> bool:
+async def _down(name: str, patience: float) -> None:
     state = read_state(name)
     if state is None:
         raise SettingsError(f"There is no pair {name}; `atts servers status` shows what there is.")
@@ -173,7 +174,7 @@ async def _down(name: str, patience: float) -> bool:
         state = read_state(name)
         if state is None:
             sys.stdout.write(f"{name}: stopped by the `atts servers up` that held it\n")
-            return True
+            return
     if state.keeper is not None and state.keeper.alive:
         await stop_process(state.keeper, patience=IMPATIENT)
         state = read_state(name) or state  # it may have restarted one meanwhile
@@ -185,7 +186,6 @@ async def _down(name: str, patience: float) -> bool:
     if left:
         raise RunError(f"Not all of the pair {name} could be stopped: {', '.join(left)}.")
     forget_state(name)
-    return True
 
 
 def _said(arguments: argparse.Namespace) -> ServersGiven:

@@ -209,3 +209,15 @@ def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
         require_gpus(plan)
     monkeypatch.setattr("atts_core.servers.gpus.read_gpus", lambda: ((), "no driver"))
     require_gpus(plan)  # nothing is known: SGLang itself says what it misses
+
+
+def test_a_preset_on_the_command_line_names_the_models_anew() -> None:
+    said = RoleGiven(model="mine", gpus=(5,), port=1234)
+    far = ServersGiven(deterministic=True, args=("--x",), draft=said, target=RoleGiven(model="mine too"))
+    draft, _ = make_plan(merge_settings(far, ServersGiven(preset="qwen7b+qwq")), "main", FOUND).servers
+    assert (draft.model, draft.gpus, draft.port) == ("Qwen/Qwen2.5-7B-Instruct", ("5",), 1234)
+    embedded = make_plan(merge_settings(far, ServersGiven(preset="embedded")), "main", FOUND)
+    assert [(s.model, s.port, s.gpus) for s in embedded.servers] == [
+        ("draft", 1234, ()),
+        ("target", 30100, ()),
+    ]
