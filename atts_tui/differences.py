@@ -4,7 +4,7 @@ from atts_core.reports.compare import Difference, Pairing
 from atts_tui import words
 from atts_tui.text import clean_line
 
-HEADINGS = ("", "first", "second", "second against first", "95 % interval")
+HEADINGS = ("", "first", "second", "difference", "95 % interval")
 
 
 def difference_words(found: Difference) -> tuple[str, str, str, str, str]:

@@ -165,9 +165,9 @@ SIDES = ("first", "second")
 def table_rows(view: View, found: Pairing, width: int) -> list[Row]:
     """Every measure of both runs, then what differs and what these numbers cannot say."""
     palette = view.palette
-    columns = (26, 11, 11, 20, 28)
+    columns = (26, 11, 11, 22, 28)
     if width < sum(columns):
-        columns = (21, 9, 9, 15, max(width - 54, 0))
+        columns = (21, 9, 9, 16, max(width - 55, 0))
     rows: list[Row] = [
         (("".join(pad(name, size) for name, size in zip(HEADINGS, columns, strict=True)), palette.muted),)
     ]

@@ -73,7 +73,7 @@ class PlacesChart(Rows):
         peak = max(values)
         mean = sum(values) / len(values)
         if name == "waiting":
-            said = f"{mean:.1f} mean, {peak:.0f} most"
+            said = f"{mean:.1f} (most {peak:.0f})"
         else:
             said = f"{mean:.1f} mean of {most}" if most else f"{mean:.1f} mean"
         labels = [name, said] if rows > 1 else [f"{name} {said}"]
