@@ -8,10 +8,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Unpack
+from typing import Unpack
 
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 from textual.timer import Timer
 
@@ -22,7 +21,6 @@ from atts_core.runs.player import Player
 from atts_core.runs.presence import Life
 from atts_core.state import RunState
 from atts_tui import words
-from atts_tui.actions import ALWAYS_QUIT
 from atts_tui.alerts import Alert, Alerts
 from atts_tui.control import Control, Source
 from atts_tui.feed import Feed
@@ -64,8 +62,6 @@ class AttsApp(RunActions, Navigation, TakeAway):
     `player` is the source of a replay, and a `narrator` that of whatever is told to an audience. Raises
     `SettingsError` for a theme that does not exist.
     """
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding(ALWAYS_QUIT, "leave", "quit", show=False, priority=True)]
 
     def __init__(
         self,

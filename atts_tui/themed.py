@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
 from textual.app import App
+from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 
-from atts_tui.actions import KeyMap
+from atts_tui.actions import ALWAYS_QUIT, KeyMap
 from atts_tui.look import DEFAULT_FPS, Look
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, Palette, palette_from
 from atts_tui.themes import DEFAULT_THEME, ThemeFolder, Themes, find_themes, to_textual, user_folder
@@ -31,6 +32,7 @@ class Themed(App[tuple[str, ...]]):
     Themed.-ascii-only .framed.-compact { border: none; border-top: ascii $border-blurred; }
     Themed.-ascii-only VerticalScroll { scrollbar-size-vertical: 0; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding(ALWAYS_QUIT, "leave", "quit", show=False, priority=True)]
     ENABLE_COMMAND_PALETTE = True
     AUTO_FOCUS: ClassVar[str | None] = None
 

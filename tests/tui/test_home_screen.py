@@ -125,11 +125,12 @@ async def test_runs_are_found_by_a_word(tmp_path: Path) -> None:
     assert app.return_value[1].endswith("eval.atts")
 
 
-async def test_q_is_typed_in_the_prompt_and_leaves_elsewhere(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leaving", [("down", "q"), ("ctrl+c",)])
+async def test_q_is_typed_in_the_prompt_and_leaves_elsewhere(tmp_path: Path, leaving: tuple[str]) -> None:
     async with at_home(tmp_path) as (pilot, app):
         await pilot.press("q")
         assert app.home_screen.prompt.input.value == "q"
-        await pilot.press("down", "q")
+        await pilot.press(*leaving)
         await pilot.pause()
         assert not app.is_running
     assert app.return_value is None
