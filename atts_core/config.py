@@ -29,6 +29,10 @@ TakeOver = Literal["continue", "rewrite"]
 Color = Literal["auto", "truecolor", "256", "16", "none"]
 
 DEFAULT_TIMEOUTS = Timeouts()
+PATIENCE = 600.0
+"""Seconds that samples wait for a model none of whose servers answers: a large one takes minutes to load."""
+OWN_PATIENCE = 15.0
+"""The same where the run started the embedded pair itself: nobody starts a dead one of these again."""
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,7 +139,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_first_token: float = DEFAULT_TIMEOUTS.first_token
     timeout_between_tokens: float = DEFAULT_TIMEOUTS.between_tokens
     timeout_total: float = DEFAULT_TIMEOUTS.total
-    patience: float = 600.0
+    patience: float = PATIENCE
     """Seconds that samples wait for a model none of whose servers answers, before they fail."""
     strict: bool
     stop: tuple[str, ...]
@@ -182,7 +186,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     draft_concurrency: int
     target_concurrency: int
-    patience: float
     stop: tuple[str, ...]
     instruct: bool
 
@@ -195,7 +198,6 @@ SERVERS = Profile(
     mode="online",
     draft_concurrency=64,
     target_concurrency=64,
-    patience=600.0,
     stop=(),
     instruct=True,
 )
@@ -207,7 +209,6 @@ EMBEDDED = Profile(
     mode="marginal",  # online sets depend on who ends first; a newcomer's first run should repeat exactly
     draft_concurrency=16,
     target_concurrency=16,
-    patience=15.0,  # nobody starts a dead one of these again
     stop=("\n\n",),
     instruct=False,
 )
@@ -352,7 +353,7 @@ class Layers:
             timeout_first_token=_or(given.timeout_first_token, DEFAULT_TIMEOUTS.first_token),
             timeout_between_tokens=_or(given.timeout_between_tokens, DEFAULT_TIMEOUTS.between_tokens),
             timeout_total=_or(given.timeout_total, DEFAULT_TIMEOUTS.total),
-            patience=_or(given.patience, profile.patience),
+            patience=_or(given.patience, PATIENCE if self.urls("draft") else OWN_PATIENCE),
             strict=_or(given.strict, False),
             stop=kind.stop or profile.stop,
             instruct=profile.instruct,

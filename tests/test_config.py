@@ -166,6 +166,13 @@ def test_recorded_settings_of_older_runs_name_one_server_or_none() -> None:
     assert load(Given(), {}, run=embedded).urls("draft") == ()
 
 
+def test_servers_of_ones_own_are_waited_for_as_long_as_a_model_takes_to_load() -> None:
+    given = Given(draft="http://a:1", target="http://b:1")
+    assert load(given, {}).resolve(EMBEDDED).patience == config.PATIENCE
+    assert load(Given(), {}).resolve(EMBEDDED).patience == config.OWN_PATIENCE
+    assert load(Given(patience=5), {}).resolve(EMBEDDED).patience == 5
+
+
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_timeout_is_a_positive_number_of_seconds(wrong: float) -> None:
     with pytest.raises(SettingsError, match="timeout first token must be a number of seconds"):
