@@ -186,7 +186,12 @@ def readable_problem(typed: ProblemSet) -> ProblemSet:
     if reading.gold is None:
         return typed
     return typed_problem(
-        msgspec.structs.replace(problem, gold=problem.gold or reading.gold, grading="exact"), builtin=True
+        msgspec.structs.replace(
+            problem,
+            gold=problem.gold or reading.gold,
+            grading=problem.grading if problem.gold else "exact",
+        ),
+        builtin=True,
     )
 
 

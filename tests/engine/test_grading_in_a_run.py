@@ -1,11 +1,13 @@
 """Grading where it happens: when a sample ends, beside the event loop, with events in one order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from atts_core import events as ev
 from atts_core.bus import Bus
-from atts_core.config import Given, load
+from atts_core.config import EMBEDDED, Given, Layers, load
+from atts_core.engine.ends import Ends
 from atts_core.engine.session import Session, open_session
 from atts_core.problems.load import ProblemSet
 from atts_core.problems.problem import Problem
@@ -66,3 +68,23 @@ async def test_an_end_its_vote_and_its_problems_end_come_together(embedded_pair:
         assert [event.ended for event in ends if isinstance(event, ev.VoteChanged)] == [1, 2, 3, 4]
     finished = [k for k, event in enumerate(events) if isinstance(event, ev.SampleFinished)]
     assert all(isinstance(events[k + 1], ev.VoteChanged) for k in finished)
+
+
+async def test_ends_are_told_as_they_came_however_long_one_is_calculated() -> None:
+    told: list[ev.AnyEvent] = []
+    problem = Problem(id="p", question="?", gold="2k+2", grading="math")
+    settings = Layers().add(Given(samples=3), str).resolve(EMBEDDED)
+    ends = Ends(told.append, [problem], settings)
+    try:
+        await asyncio.gather(
+            ends.tell(0, 1, "answered", "2(k+1)", ""),  # starts a process and calculates
+            ends.tell(0, 0, "turn-limit", None, ""),  # nothing to calculate
+            ends.tell(0, 2, "answered", "k+k+2", ""),
+        )
+    finally:
+        ends.close()
+    finished = [(event.sample, event.correct) for event in told if isinstance(event, ev.SampleFinished)]
+    assert finished == [(1, True), (0, False), (2, True)]
+    assert isinstance(told[-1], ev.ProblemFinished)
+    assert told[-1].correct is True
+    assert told[-1].tied  # 2(k+1) and k+k+2 are two spellings: a vote does no algebra
