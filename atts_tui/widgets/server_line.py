@@ -57,21 +57,28 @@ class ServerLine(Rows):
         parts: list[Part] = [(f"{glyphs.live} {role}", own)]
         if card is not None and long and card.name != role:
             parts.append((f" {shorten(clean_line(card.name), 26)}", palette.text))
-        reading = server.reading
-        if reading is None or server.read_at is None:
-            return tuple(parts)
-        if reading.unavailable:
-            return (*parts, ("  no metrics", palette.muted))
+        loads = state.machines.loads[role]
+        told = {url: load for url, load in loads.items() if load.reading and not load.reading.unavailable}
+        if not told:
+            return (*parts, ("  no metrics", palette.muted)) if loads else tuple(parts)
+        # Gauges that no longer move are of a server that idles: they count for nothing.
+        moving = [
+            load.reading
+            for url, load in told.items()
+            if load.reading and state.machines.still(role, url, state.now) is None
+        ]
         facts: list[str] = []
-        if reading.running is not None:
-            facts.append(f"{reading.running} running")
-        if reading.queued:
-            facts.append(f"{reading.queued} queued")
-        if reading.cache_usage is not None:
-            facts.append(f"KV {words.percent(reading.cache_usage)}")
-        age = state.now - server.read_at
+        running = [reading.running for reading in moving if reading.running is not None]
+        if running or not moving:
+            facts.append(f"{sum(running)} running" if moving else "idle")
+        if queued := sum(reading.queued or 0 for reading in moving):
+            facts.append(f"{queued} queued")
+        usage = [reading.cache_usage for reading in moving if reading.cache_usage is not None]
+        if usage:
+            facts.append(f"KV {words.percent(max(usage))}")
+        age = state.now - max(load.read_at or 0.0 for load in told.values())
         if age > STALE_AFTER and state.finished is None:
-            facts.append(f"{age:.0f} s old")
+            facts = [f"last heard of {age:.0f} s ago"]
         return (*parts, ("  " + ", ".join(facts), palette.muted))
 
     def _gpus(self, view: View, *, long: bool) -> Row:
