@@ -92,6 +92,7 @@ async def test_stopped_anywhere_it_becomes_what_it_would_have_been(
 ) -> None:
     async with session(embedded_pair, strategy) as opened:
         stamps = await run(opened)
+        same_text(RunState().fold(stamps), RecordMaker().fold(stamps).finished)
         calibration = opened.calibration
         begun = next(n for n, stamped in enumerate(stamps) if isinstance(stamped.event, ev.RunStarted))
         cuts = random.Random(strategy)
@@ -119,14 +120,8 @@ async def test_stopped_anywhere_it_becomes_what_it_would_have_been(
             file.close()
 
 
-@pytest.mark.parametrize("strategy", ALL)
-async def test_the_text_of_the_state_is_that_of_the_exported_record(
-    embedded_pair: tuple[str, str], strategy: str
-) -> None:
+def same_text(state: RunState, records: dict[tuple[int, int], dict[str, Any]]) -> None:
     """Which of a turn's drafts stays is told by the events alone, to every reader of them."""
-    async with session(embedded_pair, strategy) as opened:
-        stamps = await run(opened)
-    state, records = RunState().fold(stamps), RecordMaker().fold(stamps).finished
     for problem in state.problems:
         for sample in problem.samples:
             history = records[problem.index, sample.index]["full_history"]
