@@ -158,8 +158,8 @@ class AttsApp(RunActions, Navigation, TakeAway):
             self.view.advance()
             self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
             return
-        if player is not None and player.playing:
-            self._show(slow=False)
+        if player is not None and player.playing and (player.loop or not player.ended):
+            self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
             return
         self._quiet_frames += 1
         if self._quiet_frames == 1:
@@ -261,6 +261,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
         if self._clock is not None:
             self._clock.resume()
         self._tick()
+        self._show(slow=True)
 
     def action_replay(self, move: str) -> None:
         """One of the player's own moves, by its name."""

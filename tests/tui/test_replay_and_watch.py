@@ -15,7 +15,7 @@ from atts_core.runs.player import Player
 from atts_core.runs.reader import RunReader
 from atts_core.runs.writer import RunWriter
 from atts_core.state import RunState
-from atts_tui.app import AttsApp
+from atts_tui.app import QUIET_FRAMES, AttsApp
 from atts_tui.screens.confirm import ConfirmQuit
 
 
@@ -84,6 +84,21 @@ async def test_seeking_shows_exactly_what_was_then(run_file: Path) -> None:
         await pilot.press("end")
         await frame(pilot)
         assert app.state.finished is not None
+
+
+async def test_at_its_end_a_replay_shows_all_of_it_and_stands_still(run_file: Path) -> None:
+    async with replaying(run_file) as (pilot, app, player, _):
+        await pilot.press("space", "end")
+        assert player.playing
+        for _ in range(QUIET_FRAMES + 1):
+            app._tick()
+        await pilot.pause()
+        assert "2 of 2 right" in lines(app)[0] or "all 16 samples ended" in lines(app)[0]
+        assert app._clock is not None
+        assert not app._clock._active.is_set()
+        await pilot.press("home")
+        assert app._clock._active.is_set()
+        assert player.at == 0.0
 
 
 async def test_a_click_on_the_track_seeks_there(run_file: Path) -> None:
