@@ -100,7 +100,7 @@ class StageFigures:
         self.cost: BarrierCost | None = None
         self._tally = StageTally()
         self._of: tuple[RunState, int] | None = None
-        self._turns = 0
+        self._done = 0
         self._layouts: dict[tuple[int, int], tuple[Layout, Layout]] = {}
 
     @property
@@ -109,15 +109,15 @@ class StageFigures:
         return self._tally.behind
 
     def measure(self, view: View) -> None:
-        """Bring everything up to date; the barrier when a tenth more was decided, since it costs most."""
+        """Bring everything up to date; the barrier when a tenth more is done, since it costs most."""
         state = view.state
         if self._of != (state, view.epoch):
             self._clear()
             self._of = (state, view.epoch)
         self.times = self._tally.update(state)
-        decided = state.overall.decisions
-        if decided > self._turns * GROWTH or (state.finished is not None and decided != self._turns):
-            self._turns = decided
+        done = state.overall.decisions + state.samples_ended  # some strategies decide nothing
+        if done > self._done * GROWTH or (state.finished is not None and done != self._done):
+            self._done = done
             self.cost = barrier_cost(state.problems, *_places(state))
         self.version += 1
 

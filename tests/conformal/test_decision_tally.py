@@ -85,6 +85,17 @@ def test_another_alpha_decides_as_a_run_with_it_would_have(rule, first, second, 
                 )
 
 
+@pytest.mark.parametrize(("rule", "taken"), [("conformal", 0), ("reference", 1)])
+def test_a_p_value_of_exactly_alpha_falls_as_the_rule_says(rule, taken) -> None:
+    ppl = 1.2 if rule == "conformal" else 2.0  # p = (1 + 0) / 2; percentile = 1 / 2 of the scores below
+    scores = [1.5, 3.0] if taken else [1.5]
+    state = run_of(ConformalSettings(mode="marginal", rule=rule, alpha=0.9), scores, [ppl])
+    tally = DecisionTally()
+    tally.update(state)
+    assert state.decisions[0].verdict.p == 0.5
+    assert tally.what_if(0.5).to_take_over == taken
+
+
 def test_taking_in_step_by_step_is_taking_in_all() -> None:
     ppls = [1 + number % 7 / 3 for number in range(RECENT_DECISIONS + 100)]
     whole = run_of(ConformalSettings(mode="marginal", alpha=0.6), [1.0, 1.5, 2.0], ppls)

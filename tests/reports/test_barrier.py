@@ -100,6 +100,15 @@ def test_the_cost_of_a_barrier_by_hand() -> None:
     assert cost.speed_up == pytest.approx(8 / 6)
 
 
+def test_scoring_goes_before_writing_that_came_earlier() -> None:
+    writes = [[("draft", 1.0), ("verify", 1.0), ("target", 4.0)]]
+    long_check = [[("draft", 1.0), ("verify", 3.0)]]
+    late = [[("draft", 4.0), ("verify", 1.0)]]
+    lanes = lay_out([[writes, long_check, late]], 3, 1, barrier=False).chains[0]
+    assert lanes[2][-1] == ("verify", 5.0, 6.0)  # while the first has waited to write since 2
+    assert lanes[0][-1] == ("target", 6.0, 10.0)
+
+
 def test_stages_under_way_do_not_count_and_long_runs_are_cut() -> None:
     problem = problem_of(0, [[("draft", 1.0), ("verify", 1.0)]])
     problem.samples[0].turns[0].spans[1].end = None

@@ -5,6 +5,7 @@ from driving import frame, lines, running, text
 from hypothesis import given
 from hypothesis import strategies as some
 
+from atts_core import events as ev
 from atts_core.reports.barrier import barrier_cost
 from atts_core.reports.timeline import StageTally
 from atts_core.state import ProblemState
@@ -41,6 +42,20 @@ async def test_lanes_show_all_four_doings_and_the_figures_are_the_core_s() -> No
         places = app.state.samples_total
         cost = barrier_cost(app.state.problems, places, places)
         assert f"{cost.speed_up:.2f} times" in text(app)
+
+
+async def test_a_strategy_that_decides_nothing_has_lanes_and_a_barrier_too() -> None:
+    drafted = [
+        stamped
+        for stamped in synthetic.events(problems=1)
+        if not isinstance(stamped.event, ev.VerificationStarted | ev.VerdictReached)
+        and not isinstance(stamped.event, ev.TakeOverStarted | ev.TakeOverFinished)
+        and getattr(stamped.event, "role", "draft") == "draft"
+    ]
+    async with running(drafted) as (pilot, app, _):
+        await opened(pilot, app)
+        assert app.state.overall.decisions == 0
+        assert "times as fast without" in text(app)
 
 
 async def test_before_a_run_nothing_is_claimed() -> None:
