@@ -213,7 +213,7 @@ class RunFile:
         first, last = self.place_at(math.nextafter(start, -math.inf)), self.place_at(until)
         rows = self._select(
             "seq, at, body FROM events WHERE ordinal > ? AND ordinal <= ? AND seq <= ?"
-            " AND (problem = ? OR type = 'RunStarted') ORDER BY ordinal",
+            " AND (problem = ? AND type != 'ProblemAdded' OR type = 'RunStarted') ORDER BY ordinal",
             (first.ordinal, last.ordinal, seq, problem),
         )
         for found, at, body in rows:
