@@ -20,6 +20,8 @@ SORT_ORDERS: tuple[SortOrder, ...] = get_args(SortOrder)
 FOLLOW_HOLD = 3.0
 """Run seconds for which a followed sample stays on screen: long enough to read a step."""
 
+MANY_SAMPLES = 64
+
 LINGER = 3.0
 """Run seconds for which a finished problem stays on screen before the view follows to the next."""
 
@@ -60,6 +62,10 @@ class View:
     """Two runs that are compared, the first of them that of `state`."""
     details: Details | None = None
     """Where the turns and texts of a problem come from that the state has put away."""
+    condense: bool | None = None
+    """Whether samples have a cell each instead of a row; None: where there are more than `MANY_SAMPLES`."""
+    chart_of: Literal["p", "ppl"] = "p"
+    """What the chart of decisions shows."""
     raw: bool = False
     """Whether texts are shown as the models wrote them, LaTeX and all."""
     _whole: ProblemState | None = field(default=None)
@@ -81,6 +87,14 @@ class View:
         if whole is None or (whole.index, whole.touched) != (problem.index, problem.touched):
             self._whole = whole = self.details(self.state, problem.index) or problem
         return whole
+
+    @property
+    def condensed(self) -> bool:
+        """Whether the samples of this problem have a cell each."""
+        if self.condense is not None:
+            return self.condense
+        problem = self.problem
+        return problem is not None and len(problem.samples) > MANY_SAMPLES
 
     @property
     def sample(self) -> SampleState | None:

@@ -12,7 +12,8 @@ from atts_tui.text import clean, wrap
 from atts_tui.view import View
 from atts_tui.widgets.question_bar import QUESTION_MARGIN, QuestionBar, question_text
 from atts_tui.widgets.rate_chart import RateChart
-from atts_tui.widgets.sample_lanes import LanesPane, SampleLanes
+from atts_tui.widgets.sample_cells import SamplePicked
+from atts_tui.widgets.sample_lanes import LanesPane
 from atts_tui.widgets.scroll_rows import ScrollRows
 from atts_tui.widgets.server_line import ServerLine
 from atts_tui.widgets.step_text import StepText, TextPane
@@ -63,7 +64,7 @@ class SolveScreen(RunScreen):
         """Always the text: the lanes scroll with the selection."""
         return self.query_one(StepText)
 
-    def on_sample_lanes_picked(self, message: SampleLanes.Picked) -> None:
+    def on_sample_picked(self, message: SamplePicked) -> None:
         """A click on a row selects it."""
         if self.view is not None:
             self.view.select(message.sample)
@@ -101,6 +102,18 @@ class SolveScreen(RunScreen):
         if self.view is not None:
             self.view.toggle_follow()
             self.view.advance()
+            self.redraw()
+
+    def action_condense(self) -> None:
+        """Show a cell a sample, or a row each."""
+        if self.view is not None:
+            self.view.condense = not self.view.condensed
+            self.redraw()
+
+    def action_measure(self) -> None:
+        """Show every decision's PPL in the chart, or its p."""
+        if self.view is not None:
+            self.view.chart_of = "ppl" if self.view.chart_of == "p" else "p"
             self.redraw()
 
     def action_raw(self) -> None:

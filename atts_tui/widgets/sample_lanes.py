@@ -8,16 +8,16 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
-from textual.message import Message
 from textual.strip import Strip
 
-from atts_core.state import SampleState, Turn
+from atts_core.state import SampleState
 from atts_core.verdict_words import suspicion
 from atts_tui import words
-from atts_tui.palette import Glyphs
 from atts_tui.text import clean_line, pad, shorten
 from atts_tui.view import View
+from atts_tui.widgets.heat_map import HeatMap
 from atts_tui.widgets.rows import Part, Row, Rows, paragraph, runs, strip_of
+from atts_tui.widgets.sample_cells import SamplePicked, turn_cell
 from atts_tui.widgets.scroll_rows import ScrollRows
 
 P_BAR = 10
@@ -131,13 +131,6 @@ def legend(view: View, width: int) -> Row:
 class SampleLanes(ScrollRows):
     """The rows; scrolls beyond its height. A row is made again only when its sample was touched."""
 
-    class Picked(Message):
-        """The person pointed at a row."""
-
-        def __init__(self, sample: int) -> None:
-            super().__init__()
-            self.sample = sample
-
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._keys: list[tuple[object, ...] | None] = []
@@ -215,7 +208,7 @@ class SampleLanes(ScrollRows):
         """A click selects."""
         row = self.top + event.y
         if 0 <= row < len(self._order):
-            self.post_message(self.Picked(self._order[row]))
+            self.post_message(SamplePicked(self._order[row]))
 
 
 class LanesPane(Vertical):
@@ -227,6 +220,10 @@ class LanesPane(Vertical):
     }
     LanesPane:focus-within { border: round $border; }
     LanesPane SampleLanes { height: 1fr; }
+    LanesPane HeatMap { height: 1fr; display: none; }
+    LanesPane.-condensed HeatMap { display: block; }
+    LanesPane.-condensed SampleLanes { display: none; }
+    LanesPane.-condensed LaneHeader { display: none; }
     LanesPane LaneHeader { height: 1; }
     LanesPane Legend { height: 2; }
     LanesPane.-short Legend { height: 1; }
@@ -240,23 +237,29 @@ class LanesPane(Vertical):
         super().__init__(id=id)
         self._titled = ""
         self._header, self._lanes, self._legend = LaneHeader(), SampleLanes(id="lanes-rows"), Legend()
+        self._map = HeatMap(id="heat-map")
 
     def compose(self) -> ComposeResult:
-        """Three widgets, however many samples there are."""
-        yield from (self._header, self._lanes, self._legend)
+        """Four widgets, however many samples there are."""
+        yield from (self._header, self._lanes, self._map, self._legend)
 
     def sync(self, view: View) -> None:
         """Show the view."""
         self._retitle(view)
-        self._header.sync(view)
-        self._lanes.sync(view)
+        condensed = view.condensed
+        if self.has_class("-condensed") != condensed:
+            self.set_class(condensed, "-condensed")
+        for shown in (self._map,) if condensed else (self._header, self._lanes):
+            shown.sync(view)
         self._legend.sync(view)
 
     def _retitle(self, view: View) -> None:
         title = "Samples"
         problem = view.problem
         if problem is not None:
-            title = f"{len(problem.samples)} samples"
+            title = f"{len(problem.samples):,} samples"
+            if view.condensed:
+                title += ", one cell each (h: rows)"
             if view.sort != "number":
                 title += f", by {view.sort}" if view.sort != "running first" else ", running first"
         if self.has_class("-compact"):
@@ -342,38 +345,6 @@ def turn_cells(view: View, sample: SampleState, cut: Columns) -> list[Part]:
     open_turns = glyphs.open_turn if sample.end is None else " "
     parts.append(((open_turns + gap) * rest + " ", palette.faint))
     return parts
-
-
-def turn_cell(view: View, sample: SampleState, turn: Turn, *, last: bool) -> Part:
-    """The glyph of one turn and its style."""
-    palette, glyphs = view.palette, view.glyphs
-    verdict = turn.verdict
-    if verdict is not None:
-        style = palette.shade(verdict.verdict, *suspicion(verdict))
-        if verdict.verdict == "accept":
-            return glyphs.accept, style
-        if last and sample.end is None and sample.phase in {"target", "between", "queued"}:
-            return glyphs.target, style
-        return (glyphs.take_over if verdict.verdict == "take-over" else glyphs.unverifiable), style
-    if not last or sample.end is not None:
-        return _unjudged(view, turn)
-    return _running(glyphs, sample), palette.muted if sample.phase != "draft" else palette.accept[1]
-
-
-def _unjudged(view: View, turn: Turn) -> Part:
-    """A finished turn without a verdict: by whom it was written, where the strategy has none at all."""
-    palette, glyphs = view.palette, view.glyphs
-    if any(span.stage == "target" for span in turn.spans):
-        return glyphs.take_over, palette.target
-    if turn.spans and view.state.run is not None and view.state.run.calibration is None:
-        return glyphs.accept, palette.draft
-    return (glyphs.scored if turn.spans else glyphs.open_turn), palette.muted
-
-
-def _running(glyphs: Glyphs, sample: SampleState) -> str:
-    return {"draft": glyphs.draft, "verify": glyphs.verify, "target": glyphs.target}.get(
-        sample.phase, glyphs.queued if sample.phase == "queued" else glyphs.draft
-    )
 
 
 def _phase_style(view: View, sample: SampleState) -> Style:

@@ -1,6 +1,7 @@
 """Every decision over time: its p against the threshold alpha, below it accepted, above it taken over."""
 
-from collections.abc import Hashable
+import math
+from collections.abc import Hashable, Iterable
 
 from rich.style import Style
 from textual.geometry import Size
@@ -30,8 +31,8 @@ class ThresholdChart(Rows):
         super().__init__(id=id)
         self._plotted = 0
         """Sequence number of the newest decision in the grid."""
-        self._plot_of = (0, 0, 0)
-        """Columns, rows and epoch of what is plotted."""
+        self._plot_of = (0, 0, 0, 0.0)
+        """Columns, rows and epoch of what is plotted, and the highest PPL on the scale, 0 for p-values."""
         self._window: Window | None = None
         self._cells: dict[tuple[int, int], list[int]] = {}
         """Column and row of the plot: decisions accepted, taken over, unverifiable."""
@@ -44,12 +45,14 @@ class ThresholdChart(Rows):
         """Changes with each decision, and when the window of time does."""
         state = view.state
         newest = state.decisions[-1].seq if state.decisions else 0
-        return (newest, view.epoch, window(state.now), state.run is None)
+        return (newest, view.epoch, window(state.now), state.run is None, view.chart_of)
 
     def build(self, view: View, size: Size) -> list[Row]:
         """Plot above, axis with the times below."""
         width, height = size
         title = "Surprise (p) of every step" if width > 30 else "p of every step"
+        if view.chart_of == "ppl":
+            title = "Surprise (PPL) of every step" if width > 30 else "PPL of every step"
         if self.border_title != title:
             self.border_title = title
         columns, rows = width - Y_LABEL - 1, height - 2
@@ -77,7 +80,8 @@ class ThresholdChart(Rows):
     def _take_in(self, view: View, columns: int, rows: int) -> None:
         state = view.state
         now = window(state.now)
-        plot = (columns, rows, view.epoch)
+        high = 0.0 if view.chart_of == "p" else _top(state.decisions)
+        plot = (columns, rows, view.epoch, high)
         if now != self._window or plot != self._plot_of:
             self._window, self._plot_of = now, plot
             self._cells.clear()
@@ -90,18 +94,21 @@ class ThresholdChart(Rows):
                 break
             fresh.append(decision)
         for decision in reversed(fresh):
-            self._plot(decision, now, columns, rows)
+            self._plot(decision, now, columns, rows, high)
         if fresh:
             self._plotted = fresh[0].seq
 
-    def _plot(self, decision: Decision, now: Window, columns: int, rows: int) -> None:
+    def _plot(self, decision: Decision, now: Window, columns: int, rows: int, high: float) -> None:
         column = now.column(decision.at, columns)
         if not 0 <= column < columns:
             return
         verdict = decision.verdict
-        height, limit = suspicion(verdict)
-        row = _row_of(1.0 if height is None else height, rows)
-        if height is not None:
+        place, limit = suspicion(verdict)
+        if high:
+            place = None if verdict.ppl is None else _on_scale(verdict.ppl, high)
+            limit = 1.0 if verdict.threshold is None else _on_scale(verdict.threshold, high)
+        row = _row_of(place if place is not None else 1.0, rows)
+        if place is not None:
             row = _own_side(row, _row_of(limit, rows), accepted=verdict.verdict == "accept", rows=rows)
         counts = self._cells.setdefault((column, row), [0, 0, 0])
         counts[("accept", "take-over", "unverifiable").index(verdict.verdict)] += 1
@@ -135,18 +142,24 @@ class ThresholdChart(Rows):
     def _first_alpha(self, view: View) -> float | None:
         if self._alphas:
             return self._alphas[min(self._alphas)]
+        if view.chart_of == "ppl":
+            return None
         run = view.state.run
         return run.calibration.alpha if run is not None and run.calibration is not None else None
 
     def _label(self, view: View, row: int, rows: int) -> tuple[str, Style]:
-        palette = view.palette
+        palette, high = view.palette, self._plot_of[3]
         alpha = self._alphas[max(self._alphas)] if self._alphas else self._first_alpha(view)
         if alpha is not None and _row_of(alpha, rows) == row:
+            if high:
+                return f"{high**alpha:.2f}"[:Y_LABEL].ljust(Y_LABEL), palette.threshold
             return words.probability(alpha).rjust(Y_LABEL - 1) + " ", palette.threshold
         if row == 0:
-            return "1.0 ", palette.muted
+            return (
+                "1.0 " if not high else f"{high:.3g}"[: Y_LABEL - 1].rjust(Y_LABEL - 1) + " "
+            ), palette.muted
         if row == rows - 1:
-            return "  0 ", palette.muted
+            return "  0 " if not high else "  1 ", palette.muted
         return " " * Y_LABEL, palette.muted
 
     def _axis(self, view: View, columns: int) -> Row:
@@ -166,6 +179,20 @@ class ThresholdChart(Rows):
             (signs[2], palette.draft),
             (signs[3] + " " * (space - space // 2) + right, palette.muted),
         )
+
+
+def _top(decisions: Iterable[Decision]) -> float:
+    """The PPL at the top of the chart: a power of the square root of two above the highest shown."""
+    highest = max((d.verdict.ppl for d in decisions if d.verdict.ppl is not None), default=2.0)
+    top = 2.0
+    while top < min(highest, 1e6):
+        top *= math.sqrt(2)
+    return top
+
+
+def _on_scale(ppl: float, high: float) -> float:
+    """A PPL from 1 to `high` as a share of the chart's height, by its logarithm."""
+    return min(max(math.log(max(ppl, 1.0)) / math.log(high), 0.0), 1.0)
 
 
 def _row_of(p: float, rows: int) -> int:

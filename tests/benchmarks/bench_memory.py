@@ -6,6 +6,12 @@ A synthetic evaluation (`tests/tui/evaluations.py`) is folded into a RunState, a
 to a run file by the recorder's writer, which keeps the folded state for its keyframes; the screen's code is
 loaded as well. Resident memory is read on the way, then the details of finished problems are read back from
 the file, and a viewer is attached to it. An engine's chains, prompts and models are not in these figures.
+
+Figures (2 shared virtual cores, load 4 to 12, Python 3.11.7; 10,000 problems of 16 samples, 350 words a step,
+5,212 of them finished after 5 million events, a file of 4.7 GB):
+
+    code loaded 55 MB; 231 MB after 0.5, 232 after 1, 238 after 3, 245 MB after 5 million events
+    fold 4.7 µs an event; attaching to the file of 160,000 samples 6.8 s
 """
 
 import argparse
