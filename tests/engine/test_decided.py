@@ -73,7 +73,7 @@ POPULATIONS = (
     {"a": 7, "b": 5, None: 4},
     {"a": 2, **{str(n): 1 for n in range(14)}},
 )
-RUNS = 4000
+RUNS = 2000
 
 
 @pytest.mark.parametrize("error", [0.05, 0.2])
