@@ -168,13 +168,14 @@ def facts(run: Named) -> RunFacts:
 def pairing(first: Named, second: Named) -> Pairing:
     """The second run against the first."""
     pairs, strangers = common_problems(first.state, second.state)
+    differences = _differences(first.state, second.state, pairs)
     return Pairing(
         first=first.name,
         second=second.name,
         common=len(pairs),
         differs=differing(first.state, second.state),
-        cautions=_cautions(first, second, pairs, strangers),
-        differences=_differences(first.state, second.state, pairs),
+        cautions=[*_cautions(first, second, pairs, strangers), *_of_times(differences)],
+        differences=differences,
     )
 
 
@@ -473,6 +474,15 @@ def _of_methods(first: str, second: str, one: ev.RunStarted, two: ev.RunStarted)
         yield (
             f"The seeds differ ({one.seed} and {two.seed}): the differences hold the chance of sampling as"
             " well, which the intervals cover."
+        )
+
+
+def _of_times(differences: list[Difference]) -> Iterator[str]:
+    factors = [found.value for found in differences if found.unit == "times" and found.value is not None]
+    if len(factors) == 2 and min(factors) < 1 < max(factors):
+        yield (
+            "A single problem and the whole run differ in opposite ways: one run works at more problems at"
+            " once, so that each takes longer and all of them together less."
         )
 
 

@@ -264,8 +264,8 @@ def barrier_rows(view: View, figures: StageFigures, width: int) -> list[Row]:
     rows += paragraph(
         f"Simulated: the recorded stages of {cost.problems:,} {several} ({cost.stages:,} stages), laid out"
         " twice with the same places at each server. With a barrier the target writes in a turn only when"
-        " every sample of the problem is scored, and the next turn begins when it is through. b shows it in"
-        " the lanes.",
+        " every sample of the problem is scored, and the next turn begins when it is through; problems still"
+        " overlap, and one after another would cost more. b shows it in the lanes.",
         width,
         palette.muted,
     )

@@ -187,6 +187,16 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert not any("of the run" in difference.name for difference in part.differences)
 
 
+def test_latency_against_makespan_is_said() -> None:
+    overlapping = run("B", [("a", [(True, 10), (True, 10)], 5.0), ("b", [(True, 10), (True, 10)], 9.0)])
+    for problem in overlapping.state.problems:
+        problem.started_at = 0.0
+        problem.finished_at = 9.0
+    overlapping.state.now = 9.0
+    assert any("in opposite ways" in said for said in pairing(run("A", A), overlapping).cautions)
+    assert not any("in opposite ways" in said for said in pairing(run("A", A), run("B", B)).cautions)
+
+
 def test_settings_that_differ_are_named() -> None:
     found = pairing(run("A", A), run("B", B, seed=2, target="huge")).differs
     assert ("seed", "1", "2") in found
