@@ -71,11 +71,11 @@ def age(began: float) -> str:
 
 
 TRIES = (
-    ("demo", "five problems, slowly enough to follow"),
-    ("demo --explain", "the same, with words for an audience"),
+    ("demo", "five problems, paced to follow"),
+    ("demo --explain", "the same, told to an audience"),
     ("demo --pace 0", "as fast as this machine goes"),
-    ("eval builtin --limit 30", "accuracy with its interval"),
-    ("demo --takeover-rate 0.1", "cheaper, and less right"),
+    ("eval builtin --limit 30", "thirty problems, accuracy"),
+    ("demo --takeover-rate 0.1", "the target seldom takes over"),
 )
 """Command lines, and what each shows."""
 
@@ -87,11 +87,8 @@ def tries() -> list[Choice]:
 
 def _try_row(said: str, what: str) -> Callable[[View, int], Row]:
     def draw(view: View, width: int) -> Row:
-        head = f"atts {said}"
-        room = width - len(head) - 2
-        return (
-            (head, view.palette.strong),
-            ("  " + shorten(what, room, view.glyphs.more) if room > 8 else "", view.palette.muted),
-        )
+        room = width - len(what) - 2
+        command = shorten(f"atts {said}", room, view.glyphs.more) if room > 8 else ""
+        return ((f"{what}  ", view.palette.text), (command, view.palette.muted))
 
     return draw
