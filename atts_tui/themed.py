@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
@@ -15,6 +17,8 @@ from atts_tui.look import DEFAULT_FPS, Look
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, Palette, palette_from
 from atts_tui.themes import DEFAULT_THEME, ThemeFolder, Themes, find_themes, to_textual, user_folder
 
+LAST_RESORT_SECONDS = 15.0
+"""How long a screen that was told to end may take for it; what was recorded until then is kept."""
 RELOAD_SECONDS = 1.0
 """How often the user's theme files are looked at."""
 
@@ -82,6 +86,10 @@ class Themed(App[tuple[str, ...]]):
 
     def _end(self, number: int) -> None:
         Themed._ended = True
+        # A terminal that is gone can keep the driver's threads waiting for it: nobody is left to see that.
+        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (128 + number,))
+        last_resort.daemon = True
+        last_resort.start()
         self.exit(return_code=128 + number)
 
     @staticmethod
