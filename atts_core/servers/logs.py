@@ -45,13 +45,16 @@ def hide_keys(line: str) -> str:
     return _KEYS.sub(r"\1…", line)
 
 
-def tail(path: Path, lines: int | None = None) -> list[str]:
-    """The last lines of a log as they stand, less keys; of a progress bar, its newest state."""
+def tail(path: Path, lines: int | None = None, *, end: int | None = None) -> list[str]:
+    """The last lines of a log as they stand, less keys; of a progress bar, its newest state.
+
+    `end`: where the log is taken to end, for who reads on from there.
+    """
     try:
         with path.open("rb") as file:
-            size = file.seek(0, 2)
+            size = file.seek(0, 2) if end is None else end
             file.seek(max(0, size - _TAIL))
-            data = file.read()
+            data = file.read(size - file.tell())
     except OSError:
         return []
     found = [

@@ -97,12 +97,13 @@ def logs(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--lines {arguments.lines}: a number of lines is 0 or more.")
     paths = _log_files(_one_name(arguments.name), arguments.of)
     width = max(len(label) for label in paths) if len(paths) > 1 else 0
+    ends = {label: path.stat().st_size for label, path in paths.items()}
     for label, path in paths.items():
-        for line in tail(path, arguments.lines):
+        for line in tail(path, arguments.lines, end=ends[label]):
             _print_line(label, line, width)
     if arguments.follow:
         with contextlib.suppress(KeyboardInterrupt):
-            _follow(paths, width)
+            _follow(paths, ends, width)
     return 0
 
 
@@ -331,8 +332,7 @@ def _log_files(name: str, of: str | None) -> dict[str, Path]:
     return chosen
 
 
-def _follow(paths: dict[str, Path], width: int) -> None:
-    ends = {label: path.stat().st_size for label, path in paths.items()}
+def _follow(paths: dict[str, Path], ends: dict[str, int], width: int) -> None:
     while True:
         time.sleep(FOLLOW)
         for label, path in paths.items():
