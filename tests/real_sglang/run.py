@@ -216,7 +216,11 @@ def servers(environment: dict[str, str], release: str, option: str) -> Iterator[
         print(f"real SGLang {release}: serves the pair after {time.monotonic() - began:.0f} s", flush=True)
         yield
     finally:
-        subprocess.run([*atts, "down", "--all"], env=environment, check=False, capture_output=True)
+        down = subprocess.run(
+            [*atts, "down", "--all"], env=environment, capture_output=True, text=True, check=False
+        )
+        if down.returncode:
+            print(f"real SGLang {release}: NOT STOPPED: {down.stderr}", flush=True)
 
 
 def free_ports() -> tuple[int, int]:
