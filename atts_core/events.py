@@ -26,6 +26,12 @@ Variant = Literal["continue", "rewrite"]
 Verdict = Literal["accept", "take-over", "unverifiable"]
 """`unverifiable`: the step is empty or its log-probabilities are unusable; the target takes over."""
 
+Opinion = Literal["right", "wrong", "unclear"]
+"""What a language model says of an answer. `unclear`: it cannot tell, or said nothing that can be used."""
+
+Sees = Literal["answer", "chain"]
+"""What of a sample a judge is sent besides question and gold answer; `chain`: the end of its text as well."""
+
 SampleEnd = Literal["answered", "end-of-text", "turn-limit", "context-limit", "decided", "stopped", "failed"]
 """Why a sample ended: its text holds a final answer, the models had nothing more to say, a limit was met, its
 problem's vote was decided without it, a user stopped it, or an error that no retry could mend."""
@@ -121,7 +127,7 @@ class RunResumed(Event, frozen=True, kw_only=True, tag=True):
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag=True):
-    """Last event of a run."""
+    """Last event of an engine; judgements may follow (`AnswerJudged`)."""
 
     end: RunEnd
     message: str = ""
@@ -170,6 +176,25 @@ class SampleFinished(Event, frozen=True, kw_only=True, tag=True):
     """What reached `correct`: `spelling`, `math`, `choice`, or `fallback` where a calculation was not to be
     had and the spelling decided."""
     message: str = ""
+
+
+class AnswerJudged(Event, frozen=True, kw_only=True, tag=True):
+    """A language model said what it thinks of an answer (`atts runs judge`): beside our own verdict."""
+
+    problem: int
+    sample: int
+    judge: str
+    """Its name."""
+    url: str
+    """Without credentials."""
+    sees: Sees
+    verdict: Opinion
+    extracted: str | None = None
+    """The answer that it read in the chain, where it saw one."""
+    message: str = ""
+    """Why nothing that can be used came back; empty where the verdict is its own."""
+    seconds: float = 0.0
+    """Of its request, retries included; samples of equal answers share one."""
 
 
 class StageQueued(Event, frozen=True, kw_only=True, tag=True):
@@ -411,6 +436,7 @@ AnyEvent = (
     | ProblemFinished
     | SampleStarted
     | SampleFinished
+    | AnswerJudged
     | StageQueued
     | DraftStarted
     | TokensStreamed

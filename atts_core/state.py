@@ -27,6 +27,7 @@ from atts_core.state_parts import (
     Turn,
     TurnRate,
     WorkerState,
+    judged_by,
 )
 from atts_core.telemetry.history import Machines
 from atts_core.verdict_words import verdict_in_words
@@ -227,6 +228,7 @@ class RunState:
             None,
             "",
         )
+        sample.judgements.clear()
         problem.finished, problem.finished_at, problem.touched = False, None, self.seq
         self._say("info", "goes on from its last finished step", problem.index, sample.index)
 
@@ -247,6 +249,15 @@ class RunState:
             self._say("info", "ended: the vote is decided without it", event.problem, event.sample)
         elif event.answer is None:
             self._say("info", f"ended without an answer ({event.end})", event.problem, event.sample)
+
+    def _answer_judged(self, event: ev.AnswerJudged) -> None:
+        sample = self._touch(event.problem, event.sample)
+        by = judged_by(event.judge, event.url, event.sees)
+        sample.judgements.pop(by, None)
+        sample.judgements[by] = event
+        if event.verdict == {True: "wrong", False: "right"}.get(sample.correct):  # type: ignore[arg-type]
+            said = f"judge {event.judge}: {event.verdict}, unlike our own verdict"
+            self._say("info", said, event.problem, event.sample)
 
     def _stage_queued(self, event: ev.StageQueued) -> None:
         sample = self._touch(event.problem, event.sample)
@@ -455,6 +466,7 @@ _APPLY: dict[type[ev.AnyEvent], Callable[[RunState, Any], None]] = {
     ev.ProblemFinished: RunState._problem_finished,
     ev.SampleStarted: RunState._sample_started,
     ev.SampleFinished: RunState._sample_finished,
+    ev.AnswerJudged: RunState._answer_judged,
     ev.StageQueued: RunState._stage_queued,
     ev.DraftStarted: RunState._draft_started,
     ev.TokensStreamed: RunState._tokens_streamed,

@@ -95,6 +95,8 @@ class SampleState:
     """Once put away: what was decided in each turn, packed."""
     characters_away: int = 0
     """Characters of the text that was put away."""
+    judgements: dict[str, ev.AnswerJudged] = field(default_factory=dict)
+    """What language models say of its answer, by who judged by what; the newest last."""
 
     @property
     def turn_count(self) -> int:
@@ -147,6 +149,11 @@ class SampleState:
     def text(self) -> str:
         """The chain as it stands: all steps that were not discarded, joined by nothing."""
         return "".join(step.text for step in self.steps if not step.discarded)
+
+
+def judged_by(judge: str, url: str, sees: ev.Sees) -> str:
+    """Who judges by what: a sample keeps one judgement of each."""
+    return f"{judge}, {sees}, {url}"
 
 
 def _or_none(value: float) -> float | None:

@@ -34,6 +34,8 @@ def read_details(file: RunFile, state: RunState, index: int) -> ProblemState | N
             return None
         scratch.apply(stamped)
     whole.touched = known.touched
+    for told, sample in zip(known.samples, whole.samples, strict=True):
+        sample.judgements = told.judgements  # these came after the problem's end
     return whole if whole.ended >= known.ended else None
 
 

@@ -13,6 +13,7 @@ from atts_core.conformal.npy import replacing
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs.file import RunFile
 from atts_core.runs.reference import records
+from atts_core.state import SampleState
 
 Format = Literal["jsonl", "csv-samples", "csv-verdicts", "reference"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -20,6 +21,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SAMPLE_COLUMNS = (
     "problem", "id", "sample", "end", "answer", "gold", "correct", "turns", "accepted", "taken_over",
     "unverifiable", "draft_tokens", "target_tokens", "started_at", "ended_at", "characters", "message",
+    "judge", "judge_sees", "judge_verdict", "judge_answer", "judge_message",
 )  # fmt: skip
 VERDICT_COLUMNS = (
     "seq", "at", "problem", "id", "sample", "turn", "verdict", "ppl", "p", "alpha", "threshold", "mode",
@@ -68,10 +70,18 @@ def _samples(file: RunFile) -> Iterator[bytes]:
                 problem.index, problem.id, sample.index, sample.end, sample.answer, problem.gold,
                 sample.correct, sample.turn_count, sample.accepted, sample.taken_over, sample.unverifiable,
                 sample.draft_tokens, sample.target_tokens, sample.started_at, sample.ended_at,
-                sample.characters, sample.message,
+                sample.characters, sample.message, *_judged(sample),
             )
             for sample in problem.samples
         )  # fmt: skip
+
+
+def _judged(sample: SampleState) -> tuple[object, ...]:
+    """What the newest judge of a sample's answer said."""
+    said = next(reversed(sample.judgements.values()), None)
+    if said is None:
+        return (None,) * 5
+    return said.judge, said.sees, said.verdict, said.extracted, said.message
 
 
 def _verdicts(file: RunFile) -> Iterator[bytes]:

@@ -5,11 +5,11 @@ import re
 import httpx2
 
 from atts_core.errors import SettingsError
-from atts_core.events import Role
+from atts_core.serving.errors import Side
 from atts_core.serving.wording import readable
 
 
-def server_url(url: str, role: Role) -> httpx2.URL:
+def server_url(url: str, role: Side) -> httpx2.URL:
     """The base address of a server. User and password in it are sent, and never shown.
 
     Raises `SettingsError` on anything but http(s)://host[:port][/path].
@@ -29,7 +29,7 @@ def server_url(url: str, role: Role) -> httpx2.URL:
     return parsed
 
 
-def server_headers(api_key: str | None, role: Role) -> dict[str, str]:
+def server_headers(api_key: str | None, role: Side) -> dict[str, str]:
     """What every request carries. Raises `SettingsError` on a key that no header can hold; never shows it."""
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
     if api_key is not None:

@@ -11,6 +11,9 @@ from typing import Literal
 from atts_core.errors import RunError, SettingsError
 from atts_core.events import Role
 
+Side = Role | Literal["judge"]
+"""Whose server: one of the two models', or that of a language model that judges answers."""
+
 TimeoutKind = Literal["connect", "first token", "between tokens", "total"]
 
 
@@ -19,9 +22,9 @@ class ServerError(RunError):
 
     retryable = False
 
-    def __init__(self, message: str, *, role: Role, url: str, retryable: bool | None = None) -> None:
+    def __init__(self, message: str, *, role: Side, url: str, retryable: bool | None = None) -> None:
         super().__init__(message)
-        self.role: Role = role
+        self.role: Side = role
         self.url = url
         if retryable is not None:
             self.retryable = retryable
@@ -80,7 +83,7 @@ class ServerTimeout(ServerError):
 
     retryable = True
 
-    def __init__(self, message: str, *, role: Role, url: str, kind: TimeoutKind) -> None:
+    def __init__(self, message: str, *, role: Side, url: str, kind: TimeoutKind) -> None:
         super().__init__(message, role=role, url=url)
         self.kind: TimeoutKind = kind
 

@@ -19,6 +19,7 @@ from atts_core.serving.errors import (
     ServerFailed,
     ServerTimeout,
     ServerUnreachable,
+    Side,
     StreamCut,
 )
 from atts_core.serving.wording import SHOWN, readable
@@ -62,7 +63,7 @@ def _detail(problem: Any) -> str:
             return ""
 
 
-def refusal(status: int, body: bytes, *, role: Role, url: str) -> ServerError:
+def refusal(status: int, body: bytes, *, role: Side, url: str) -> ServerError:
     """The error that a status other than 200 and its body mean."""
     words = server_words(body)
     said = f": {words}" if words else ""
@@ -107,7 +108,7 @@ def aborted(finish: Finish, *, role: Role, url: str) -> ServerError:
     return ServerFailed(f"{it} aborted the request: {words}", role=role, url=url)
 
 
-def transport_error(error: httpx2.HTTPError, patience: Patience, *, role: Role, url: str) -> ServerError:
+def transport_error(error: httpx2.HTTPError, patience: Patience, *, role: Side, url: str) -> ServerError:
     """The error that a broken or too slow exchange means."""
     it = f"the {role} server at {url}"
     match patience.ran_out:
@@ -124,7 +125,7 @@ def transport_error(error: httpx2.HTTPError, patience: Patience, *, role: Role, 
     return ServerTimeout(f"{it} {what}", role=role, url=url, kind=patience.ran_out)
 
 
-def _broken(it: str, error: httpx2.HTTPError, role: Role, url: str) -> ServerError:
+def _broken(it: str, error: httpx2.HTTPError, role: Side, url: str) -> ServerError:
     if isinstance(error, httpx2.ConnectError):
         cause = error.__cause__
         start = f"start it, or give its address with --{role}"

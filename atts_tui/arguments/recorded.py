@@ -76,13 +76,14 @@ def add_runs(commands: "Commands") -> None:
     """`atts runs`."""
     runs = commands.add_parser(
         "runs",
-        help="list, show, compare, remove, export and import runs",
+        help="list, show, compare, judge, remove, export and import runs",
         description="Run files: every solve, demo, eval and calibrate writes one. A run is named by its "
         "identity, the unique beginning of it, or a path.",
         epilog="examples:\n  atts runs\n  atts runs list --filter status=done --sort accuracy\n"
         "  atts runs show\n"
         "  atts runs compare 20261120-10 20261120-11\n  atts runs export RUN --format reference -o folder\n"
-        "  atts runs import results.jsonl.gz --gold gold.json",
+        "  atts runs import results.jsonl.gz --gold gold.json\n"
+        "  atts runs judge RUN --judge http://gpu3:8000 --judge-model NAME",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     runs.add_argument("--runs-dir", metavar="DIR", help="folder of the run files")
@@ -103,7 +104,8 @@ def add_runs(commands: "Commands") -> None:
     )
     compared.add_argument("--screen", action="store_true", help="two runs on one time axis, on the screen")
     screen_options(compared)
-    for parser in (listed, shown, compared):
+    judged = _add_judge(actions)
+    for parser in (listed, shown, compared, judged):
         parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout")
     removed = actions.add_parser("remove", help="delete runs; asks first")
     removed.add_argument("runs", nargs="+", metavar="RUN")
@@ -133,6 +135,43 @@ def add_runs(commands: "Commands") -> None:
     imported.add_argument("--dataset", metavar="NAME", help="their data set")
     imported.add_argument("--draft-name", metavar="NAME", help="their draft model")
     imported.add_argument("--target-name", metavar="NAME", help="their target model")
+
+
+def _add_judge(actions: "Commands") -> argparse.ArgumentParser:
+    """`atts runs judge`."""
+    judged = actions.add_parser(
+        "judge",
+        help="ask a language model about a run's answers, beside our own grading",
+        description="Asks an OpenAI-compatible server about every graded sample of a run that is not going "
+        "on. Its verdicts are recorded beside ours, never in their place. Says first what it will send, and "
+        "asks. Said again, it asks what is missing, or where no usable reply came. The server's key comes "
+        "from the variable ATTS_JUDGE_API_KEY.",
+        epilog="examples:\n  atts runs judge RUN --judge http://gpu3:8000 --judge-model NAME\n"
+        "  atts runs judge RUN --judge https://host/v1 --judge-model NAME --judge-sees chain --yes",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    judged.add_argument("run", metavar="RUN", help="name, its beginning, or file")
+    judged.add_argument("--judge", required=True, metavar="URL", help="an OpenAI-compatible server")
+    judged.add_argument("--judge-model", required=True, metavar="NAME", help="the model's name there")
+    judged.add_argument(
+        "--judge-sees",
+        choices=("answer", "chain"),
+        default="answer",
+        help="answer: question, gold answer and our extracted answer are sent (default); chain: also the end "
+        "of each sample's text, in which the judge finds the answer itself",
+    )
+    judged.add_argument(
+        "--judge-characters", type=int, metavar="N", help="characters of a chain's end (default: 4000)"
+    )
+    judged.add_argument(
+        "--judge-concurrency", type=int, default=8, metavar="N", help="requests under way (default: 8)"
+    )
+    judged.add_argument(
+        "--judge-timeout", type=float, default=60.0, metavar="S", help="seconds a request (default: 60)"
+    )
+    judged.add_argument("--yes", action="store_true", help="do not ask before sending")
+    judged.set_defaults(handler="atts_tui.commands.judge:judge")
+    return judged
 
 
 def add_report(commands: "Commands") -> None:

@@ -8,12 +8,15 @@ import msgspec
 
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import realised
+from atts_core.problems.agreement import Agreement, agreements
 from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.runs.saved import METHOD, Saved, saved_by
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_core.telemetry.history import Machines
 from atts_tui.text import clean
 
+DIFFERENCES = 10
+"""Samples named on which a judge and we differ."""
 LETTERS = {"accept": "A", "take-over": "T", "unverifiable": "U"}
 
 
@@ -48,6 +51,9 @@ def as_json(state: RunState, path: Path | None) -> dict[str, Any]:
             "graded_by_spelling_only": measured.fallback,
             "right_per_1000_target_tokens": msgspec.to_builtins(measured.right_per_1000_target_tokens),
         }
+    judges = agreements(state)
+    if judges:
+        result["judges"] = msgspec.to_builtins(judges)
     rows = zip(state.problems, measured.problems, strict=True)
     return result | {
         "problems": [_problem(problem, row) for problem, row in rows],
@@ -124,6 +130,16 @@ def _sample(sample: SampleState) -> dict[str, Any]:
         "answer": sample.answer,
         "correct": sample.correct,
         "graded": sample.graded or None,
+        "judgements": [
+            {
+                "judge": said.judge,
+                "sees": said.sees,
+                "verdict": said.verdict,
+                "answer": said.extracted,
+                "message": said.message,
+            }
+            for said in sample.judgements.values()
+        ],
         "verdicts": "".join(LETTERS[v.verdict] for v in verdicts),
         "ppl": [v.ppl for v in verdicts],
         "p": [v.p for v in verdicts],
@@ -137,6 +153,7 @@ def as_text(state: RunState) -> str:
     """A few lines for a person, with nothing in them that a terminal would obey."""
     lines = [line for problem in state.problems for line in _problem_lines(problem)]
     lines += _accuracy_lines(measure(state))
+    lines += [line for judged in agreements(state) for line in judge_lines(judged)]
     run = state.run
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
     written = state.draft_tokens + state.target_tokens
@@ -200,6 +217,27 @@ def _accuracy_lines(measured: Metrics) -> Iterator[str]:
     notes += [f"{measured.fallback} answers graded by spelling alone"] * bool(measured.fallback)
     if notes:
         yield f"  {'; '.join(notes)}"
+
+
+def judge_lines(judged: Agreement) -> Iterator[str]:
+    """What a judge says beside our own verdicts, and where it differs."""
+    seen = "the answer" if judged.sees == "answer" else "the end of the chain"
+    agreed = f"agrees with us on {judged.agree:,} of {judged.agree + len(judged.differ):,} samples"
+    notes = [f"unclear on {judged.unclear:,}"] * bool(judged.unclear)
+    notes += [f"no usable reply on {judged.unanswered:,}"] * bool(judged.unanswered)
+    yield f"judge {judged.judge} (sees {seen}): {'; '.join([agreed, *notes])}"
+    if judged.right_by_us.value is not None:
+        shares = f"by us {_percent(judged.right_by_us)}, by the judge {_percent(judged.right_by_judge)}"
+        yield f"  of these samples are right: {shares}"
+    for each in judged.differ[:DIFFERENCES]:
+        ours, theirs = ("right", "wrong") if each.ours else ("wrong", "right")
+        read = f", read as {each.extracted}" if each.extracted is not None else ""
+        yield (
+            f"  problem {each.problem}, sample {each.sample + 1}: {ours} by us ({each.graded or 'graded'}), "
+            f"{theirs} by the judge: {each.answer or 'no answer'}{read}"
+        )
+    if len(judged.differ) > DIFFERENCES:
+        yield f"  and {len(judged.differ) - DIFFERENCES:,} more samples: --json names them all"
 
 
 def _ratio(ratio: Ratio) -> str:

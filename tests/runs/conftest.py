@@ -70,6 +70,17 @@ class Simulator:
             if draw() < 0.02:
                 yield from self.aside()
         yield ev.RunFinished(end="done")
+        yield from self.judgements()
+
+    def judgements(self) -> Iterator[ev.AnswerJudged]:
+        """A judge comes when all is over, and a second one sees only the first problem."""
+        for problem, answers in enumerate(self.answers):
+            for sample, answer in enumerate(answers):
+                for judge in ("one", "two")[: 2 - bool(problem)]:
+                    yield ev.AnswerJudged(
+                        problem=problem, sample=sample, judge=judge, url="http://j/v1", sees="answer",
+                        verdict="right" if answer else "unclear", message="" if answer else "it is silent",
+                    )  # fmt: skip
 
     def aside(self) -> Iterator[ev.AnyEvent]:
         draw = self.random.random
