@@ -9,13 +9,12 @@ and gives the complete, checked `Settings`.
 import math
 import os
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
-import platformdirs
 
+from atts_core.config_places import config_path, from_environment, from_file
 from atts_core.conformal.settings import DEFAULT_GAMMA, Adaptation, ConformalSettings, Mode, Rule
 from atts_core.engine.strategies.registry import ATTS, METHOD, STRATEGIES, Kind
 from atts_core.errors import SettingsError
@@ -91,22 +90,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What `atts servers up` starts; said in `atts.toml` alone."""
 
 
-OTHER_VARIABLES = {
-    "ATTS_CONFIG",
-    "ATTS_HOME",
-    "ATTS_API_KEY",
-    "ATTS_DRAFT_API_KEY",
-    "ATTS_TARGET_API_KEY",
-    "ATTS_JUDGE_API_KEY",
-    "ATTS_DETACHED",
-    "ATTS_REAL_SGLANG_DRAFT",
-    "ATTS_REAL_SGLANG_TARGET",
-    "ATTS_REAL_SGLANG_RELEASE",
-    "ATTS_REAL_SGLANG_PROBLEMS",
-    "ATTS_REAL_SGLANG_FAULTS",
-    "ATTS_REAL_SGLANG_HOME",
-}
-"""Variables of ours that are no settings; any other `ATTS_…` is a slip and refused."""
+ONLY_IN_FILES = frozenset({"servers", "keys"})
+"""Fields of `Given` that no variable can say."""
 
 _ROLES: tuple[Literal["draft", "target"], ...] = ("draft", "target")
 
@@ -354,7 +339,7 @@ class Layers:
             timeout_first_token=_or(given.timeout_first_token, DEFAULT_TIMEOUTS.first_token),
             timeout_between_tokens=_or(given.timeout_between_tokens, DEFAULT_TIMEOUTS.between_tokens),
             timeout_total=_or(given.timeout_total, DEFAULT_TIMEOUTS.total),
-            patience=_or(given.patience, PATIENCE if self.urls("draft") else OWN_PATIENCE),
+            patience=_or(given.patience, PATIENCE if any(map(self.urls, _ROLES)) else OWN_PATIENCE),
             strict=_or(given.strict, False),
             stop=kind.stop or profile.stop,
             instruct=profile.instruct,
@@ -400,10 +385,11 @@ def load(
         SettingsError: a file cannot be read, a key is unknown, or a value is wrong; it names the place.
     """
     layers = Layers()
-    path = _config_path(environment)
+    path = config_path(environment)
     if path is not None:
-        layers.add(_from_file(path), lambda name: f"{path}: {name} =")
-    layers.add(_from_environment(environment), lambda name: f"ATTS_{name.upper()}")
+        layers.add(_said_in_file(path), lambda name: f"{path}: {name} =")
+    from_variables = from_environment(environment, Given, not_there=ONLY_IN_FILES)
+    layers.add(from_variables, lambda name: f"ATTS_{name.upper()}")
     if run is not None:
         layers.add(_given_of(run), lambda name: f"the run's {_words(name)}")
     layers.add(command_line, said)
@@ -455,18 +441,6 @@ def _given_of(run: Settings) -> Given:
     return Given(**{**conformal, **values, **urls})
 
 
-def _config_path(environment: Mapping[str, str]) -> Path | None:
-    named = environment.get("ATTS_CONFIG")
-    if named:
-        if not Path(named).is_file():
-            raise SettingsError(f"ATTS_CONFIG names {named}, but there is no such file.")
-        return Path(named)
-    for folder in (Path(), Path(platformdirs.user_config_dir("atts"))):
-        if (folder / "atts.toml").is_file():
-            return folder / "atts.toml"
-    return None
-
-
 class _File(Given, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `atts.toml` holds: settings, and data sets by their names."""
 
@@ -479,7 +453,7 @@ def data_sets(environment: Mapping[str, str] = os.environ) -> dict[str, Columns]
     Raises:
         SettingsError: as `load`.
     """
-    path = _config_path(environment)
+    path = config_path(environment)
     if path is None:
         return {}
 
@@ -490,47 +464,13 @@ def data_sets(environment: Mapping[str, str] = os.environ) -> dict[str, Columns]
         name: msgspec.structs.replace(
             said, path=beside(said.path), calibration_path=beside(said.calibration_path)
         )
-        for name, said in _decoded(path).datasets.items()
+        for name, said in from_file(path, _File).datasets.items()
     }
 
 
-def _from_file(path: Path) -> Given:
-    said = _decoded(path)
+def _said_in_file(path: Path) -> Given:
+    said = from_file(path, _File)
     return Given(**{name: getattr(said, name) for name in Given.__struct_fields__})
-
-
-def _decoded(path: Path) -> _File:
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path} is not a text file in UTF-8.") from None
-    except (msgspec.DecodeError, ValueError) as error:
-        words = str(error).replace(" | null", "").replace(" - at `$.", " at `").replace("`$`", "the top")
-        raise SettingsError(f"{path}: {words}.") from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> Given:
-    said_there = {}
-    names = [name for name in Given.__struct_fields__ if name not in ("servers", "keys")]
-    known = {f"ATTS_{name.upper()}" for name in names} | OTHER_VARIABLES
-    for variable in environment:
-        if variable.startswith("ATTS_") and variable not in known:
-            near = get_close_matches(variable, known, n=1)
-            meant = f"; is {near[0]} meant?" if near else "."
-            raise SettingsError(f"The variable {variable} means nothing to atts{meant}")
-    for name in names:
-        value = environment.get(f"ATTS_{name.upper()}")
-        if value:
-            said_there[name] = value
-    try:
-        return msgspec.convert(said_there, Given, strict=False)
-    except msgspec.ValidationError as error:
-        wanted, _, place = str(error).partition(" - at `$.")
-        field = place.rstrip("`")
-        wanted = wanted.replace(" | null", "")
-        raise SettingsError(f"ATTS_{field.upper()}={said_there.get(field, '')}: {wanted}.") from None
 
 
 def _or(value: T | None, default: T) -> T:

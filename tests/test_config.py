@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import platformdirs
 import pytest
 
 from atts_core import config
@@ -171,6 +172,8 @@ def test_servers_of_ones_own_are_waited_for_as_long_as_a_model_takes_to_load() -
     assert load(given, {}).resolve(EMBEDDED).patience == config.PATIENCE
     assert load(Given(), {}).resolve(EMBEDDED).patience == config.OWN_PATIENCE
     assert load(Given(patience=5), {}).resolve(EMBEDDED).patience == 5
+    alone = Given(target="http://b:1", strategy="target-only")
+    assert load(alone, {}).resolve(EMBEDDED).patience == config.PATIENCE
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, float("inf"), float("nan")])
@@ -182,7 +185,7 @@ def test_a_timeout_is_a_positive_number_of_seconds(wrong: float) -> None:
 
 def test_a_file_in_the_users_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = Path(config.platformdirs.user_config_dir("atts"))
+    folder = Path(platformdirs.user_config_dir("atts"))
     folder.mkdir(parents=True)
     (folder / "atts.toml").write_text("samples = 3")
     assert load(Given(), {}).resolve(SERVERS).samples == 3

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,33 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FORBIDDEN_IN_CORE = {"textual", "rich", "atts_tui"}
 NEVER_IMPORTED = {"torch", "sglang", "transformers", "datasets"}
-ONLY_WHERE = {"torch": "atts_core/embedded/training", "transformers": "atts_core/serving/tokenizers.py"}
+ONLY_WHERE = {
+    "torch": "atts_core/embedded/training",
+    "transformers": "atts_core/serving/tokenizers.py",
+    "datasets": "atts_core/problems/rows.py",
+}
+EXTRAS = {*NEVER_IMPORTED, "pyarrow", "huggingface_hub"}
+"""What an installation without extras does not have."""
 
 
-def imported(path: Path) -> set[str]:
+def imported(path: Path, *, late: bool = True) -> set[str]:
+    """Packages that a file imports; not `late`: as soon as it is imported itself."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if late else at_once(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module.split(".")[0])
     return names
+
+
+def at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """Everything but the bodies of functions."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from at_once(child)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +53,14 @@ def test_gpu_programs_are_never_imported(package: str) -> None:
         for name in imported(path) & NEVER_IMPORTED:
             place = str(path.relative_to(ROOT))
             assert place.startswith(ONLY_WHERE.get(name, "nowhere")), f"{place} imports {name}"
+
+
+@pytest.mark.parametrize("package", ["atts_core", "atts_tui"])
+def test_extras_are_imported_where_they_are_used(package: str) -> None:
+    for path in (ROOT / package).rglob("*.py"):
+        place = str(path.relative_to(ROOT))
+        if not place.startswith(ONLY_WHERE["torch"]):  # a program of its own
+            assert not imported(path, late=False) & EXTRAS, place
 
 
 def modules_after(code: str) -> set[str]:

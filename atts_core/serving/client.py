@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 
@@ -24,24 +24,18 @@ from atts_core.serving.answers import (
     Generation,
     StepScore,
     StreamReader,
-    Unusable,
     generation,
     step_score,
     text_ids,
 )
-from atts_core.serving.connection import DirectTransport, Patience, Unanswered
+from atts_core.serving.connection import Patience
 from atts_core.serving.errors import BadAnswer, NotSGLang, ServerError, StreamCut
-from atts_core.serving.failures import aborted, refusal, stream_refusal, transport_error
+from atts_core.serving.exchange import Exchange
+from atts_core.serving.failures import aborted, refusal, stream_refusal
 from atts_core.serving.requests import Checker, GenerateRequest, Sampling, new_rid
 from atts_core.serving.retries import Retries, Retry, safe_to_repeat
 from atts_core.serving.server_info import ServerInfo, behind_router, read_server, router_workers
 from atts_core.serving.timeouts import Timeouts
-
-LARGEST_ANSWER: Final = 64 << 20
-"""Bytes of an answer that is not streamed. Scoring 131,072 tokens is about 5 MB."""
-
-_CONTROL_CONNECTIONS: Final = 4
-"""Sockets beyond the concurrency, so that health, metrics and aborts never wait behind generations."""
 
 _DRAIN_SECONDS: Final = 1.0
 """How long the end of a finished stream may take before its connection is given up instead of kept."""
@@ -77,7 +71,6 @@ class SGLangClient:
         """Raises `SettingsError` on a URL or key that cannot be one."""
         base = server_url(url, role)
         self.role: Role = role
-        self.url = str(base.copy_with(userinfo=b"")).rstrip("/")
         self.timeouts = timeouts or Timeouts()
         self._retries = retries or _ONCE
         self._info: ServerInfo | None = None
@@ -86,16 +79,15 @@ class SGLangClient:
         self._places = asyncio.Semaphore(connections)
         self._aborted: set[str] = set()
         self._background: set[asyncio.Task[None]] = set()
-        if base.scheme == "https" and tls is None:
-            tls = httpx2.create_ssl_context()
-        self._transport = DirectTransport(connections=connections + _CONTROL_CONNECTIONS, tls=tls)
-        self._http = httpx2.AsyncClient(
-            base_url=base,
-            transport=self._transport,
-            headers=server_headers(api_key, role),
-            trust_env=False,
-            follow_redirects=False,
+        self._exchange = Exchange(
+            base,
+            server_headers(api_key, role),
+            role=role,
+            connections=connections,
+            timeouts=self.timeouts,
+            tls=tls,
         )
+        self.url = self._exchange.url
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -111,7 +103,7 @@ class SGLangClient:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._http.aclose()
+        await self._exchange.close()
 
     # the server itself
 
@@ -188,21 +180,12 @@ class SGLangClient:
     async def _about(self, *paths: str) -> bytes | None:
         """The body of the first path that answers 200; None where all are unknown."""
         for path in paths:
-            status, body = await self._control("GET", path)
+            status, body = await self._exchange.control("GET", path)
             if status == 200:
                 return body
             if status not in (404, 405):
                 raise refusal(status, body, role=self.role, url=self.url)
         return None
-
-    async def _control(
-        self, method: str, path: str, *, content: bytes = b"", seconds: float | None = None
-    ) -> tuple[int, bytes]:
-        limit = self.timeouts.control if seconds is None else seconds
-        patience = Patience(connect=self.timeouts.connect, first=limit, between=limit, total=limit)
-        with self._named(patience):
-            async with self._sent(method, path, content, patience) as response:
-                return response.status_code, await self._whole(response)
 
     async def works(self, seconds: float = 25.0) -> bool:
         """GET /health_generate: whether it generates a token. It takes a second at least.
@@ -210,7 +193,7 @@ class SGLangClient:
         /health is of no use: a server whose scheduler died still says yes.
         """
         try:
-            status, _ = await self._control("GET", "/health_generate", seconds=seconds)
+            status, _ = await self._exchange.control("GET", "/health_generate", seconds=seconds)
         except ServerError:
             return False
         return status == 200
@@ -223,8 +206,8 @@ class SGLangClient:
         """
         checker, vocab_size = self._ready()
         request = GenerateRequest(input_ids=[0], sampling=Sampling(max_new_tokens=1, temperature=0.0))
-        body = await self._asked(checker.generation(request, stream=False, rid=new_rid()), seconds)
-        with self._checked():
+        body = await self._exchange.asked(checker.generation(request, stream=False, rid=new_rid()), seconds)
+        with self._exchange.checked():
             generation(body, prompt_tokens=1, vocab_size=vocab_size, want_logprobs=False)
 
     async def read_text(self, text: str) -> list[int]:
@@ -234,8 +217,8 @@ class SGLangClient:
             NotSGLang: a router or proxy before it drops what scoring needs. Else as `generate` does.
         """
         checker, _ = self._ready()
-        body = await self._asked(checker.reading(text, rid=new_rid()), self.timeouts.first_token)
-        with self._checked():
+        body = await self._exchange.asked(checker.reading(text, rid=new_rid()), self.timeouts.first_token)
+        with self._exchange.checked():
             ids = text_ids(body)
         if ids is None:
             raise NotSGLang(
@@ -246,22 +229,9 @@ class SGLangClient:
             )
         return ids
 
-    async def _asked(self, content: bytes, silence: float) -> bytes:
-        """The answer to one small request, which does not wait until other requests leave it a place."""
-        limits = self.timeouts
-        patience = Patience(
-            connect=limits.connect, first=silence, between=limits.between_tokens, total=limits.total
-        )
-        with self._named(patience):
-            async with self._sent("POST", "/generate", content, patience) as response:
-                body = await self._whole(response)
-                if response.status_code != 200:
-                    raise refusal(response.status_code, body, role=self.role, url=self.url)
-                return body
-
     async def page(self, path: str) -> str | None:
         """GET of what the server tells of itself, such as /metrics; None where it has no such path."""
-        status, body = await self._control("GET", path)
+        status, body = await self._exchange.control("GET", path)
         if status == 200:
             return body.decode("utf-8", "replace")
         if status == 404:
@@ -276,7 +246,7 @@ class SGLangClient:
         """
         if rid and self.info.features.abort:
             self._aborted.add(rid)
-            await self._control("POST", "/abort_request", content=msgspec.json.encode({"rid": rid}))
+            await self._exchange.control("POST", "/abort_request", content=msgspec.json.encode({"rid": rid}))
 
     # generating and scoring
 
@@ -316,7 +286,7 @@ class SGLangClient:
             rid = _rid(request, number)
             checker, vocab_size = self._ready()
             body = await self._post(checker.generation(request, stream=False, rid=rid), self.timeouts.total)
-            with self._checked():
+            with self._exchange.checked():
                 whole = generation(
                     body,
                     prompt_tokens=len(request.input_ids),
@@ -348,7 +318,7 @@ class SGLangClient:
             # one prefill and one token: a dead scheduler is noticed as soon as in a stream
             body = await self._post(content, self.timeouts.first_token)
             seconds = time.perf_counter() - began
-            with self._checked():
+            with self._exchange.checked():
                 return step_score(body, prefix_ids, step_ids, vocab_size=vocab_size, seconds=seconds)
 
         return await self._persist(attempt, True, on_retry)
@@ -374,11 +344,14 @@ class SGLangClient:
         )
         ended = False
         try:
-            with self._named(patience), self._checked():
-                async with self._sent("POST", "/generate", content, patience) as response:
+            with self._exchange.named(patience), self._exchange.checked():
+                async with self._exchange.sent("POST", "/generate", content, patience) as response:
                     if response.status_code != 200:
                         raise refusal(
-                            response.status_code, await self._whole(response), role=self.role, url=self.url
+                            response.status_code,
+                            await self._exchange.whole(response),
+                            role=self.role,
+                            url=self.url,
                         )
                     # past httpx2's counting of bytes, which a token would pay for
                     chunks = aiter(cast("httpx2.AsyncByteStream", response.stream))
@@ -420,9 +393,11 @@ class SGLangClient:
             if done:
                 break
         else:
-            raise StreamCut(f"{self._it()} cut a stream short", role=self.role, url=self.url)
+            raise StreamCut(f"{self._exchange.it()} cut a stream short", role=self.role, url=self.url)
         if last is None or last.finish is None:
-            raise StreamCut(f"{self._it()} ended a stream without a reason", role=self.role, url=self.url)
+            raise StreamCut(
+                f"{self._exchange.it()} ended a stream without a reason", role=self.role, url=self.url
+            )
         if last.finish.type == "abort" and rid not in self._aborted:
             raise aborted(last.finish, role=self.role, url=self.url)
         self._aborted.discard(rid)
@@ -430,7 +405,7 @@ class SGLangClient:
 
     def _let_go(self, rid: str) -> None:
         """Tells the server at once that nobody waits any more; the closed connection tells it within 2 s."""
-        if not self.info.features.abort or self._http.is_closed:
+        if not self.info.features.abort or self._exchange.closed:
             return
 
         async def tell() -> None:
@@ -445,7 +420,7 @@ class SGLangClient:
     async def _post(self, content: bytes, silence: float) -> bytes:
         """The whole answer to a request that may stay silent for `silence` seconds."""
         async with self._places:
-            return await self._asked(content, silence)
+            return await self._exchange.asked(content, silence)
 
     # attempts
 
@@ -475,61 +450,6 @@ class SGLangClient:
 
     def _repeatable(self, request: GenerateRequest) -> bool:
         return request.sampling.greedy or (request.sampling.seed is not None and self.info.features.seeded)
-
-    # sending, and naming what goes wrong
-
-    @contextlib.asynccontextmanager
-    async def _sent(
-        self, method: str, path: str, content: bytes, patience: Patience
-    ) -> AsyncIterator[httpx2.Response]:
-        """The response to one request, its body not yet read; closed at the end."""
-        request = self._http.build_request(
-            method,
-            path,
-            content=content or None,
-            headers={"Content-Type": "application/json"} if content else None,
-            extensions={"patience": patience},
-        )
-        try:
-            response = await self._http.send(request, stream=True)
-        except Unanswered as error:
-            # A kept connection that its server had closed meanwhile: the request was never read.
-            if not error.reused or patience.ran_out is not None:
-                raise
-            response = await self._http.send(request, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
-
-    async def _whole(self, response: httpx2.Response) -> bytes:
-        pieces, size = [], 0
-        async for piece in response.aiter_raw():
-            size += len(piece)
-            if size > LARGEST_ANSWER:
-                raise self._bad(f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    @contextlib.contextmanager
-    def _named(self, patience: Patience) -> Iterator[None]:
-        try:
-            yield
-        except httpx2.HTTPError as error:
-            raise transport_error(error, patience, role=self.role, url=self.url) from error
-
-    @contextlib.contextmanager
-    def _checked(self) -> Iterator[None]:
-        try:
-            yield
-        except Unusable as error:
-            raise self._bad(str(error)) from None
-
-    def _it(self) -> str:
-        return f"the {self.role} server at {self.url}"
-
-    def _bad(self, what: str) -> BadAnswer:
-        return BadAnswer(f"{self._it()} gave an unusable answer: {what}", role=self.role, url=self.url)
 
 
 def _rid(request: GenerateRequest, attempt: int) -> str:

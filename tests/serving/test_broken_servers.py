@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from atts_core.serving import client as client_module
+from atts_core.serving import exchange
 from atts_core.serving.answers import GenerateUpdate
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import (
@@ -60,7 +60,7 @@ async def broken(replay: Any, open_client: Any, play: Callable[[Any], Any], **op
     with pytest.raises(ServerError) as caught:
         await collect(client.generate(request()))
     assert type(caught.value) is not ServerError
-    assert client._transport.sockets[0] == 0  # no socket is left behind
+    assert client._exchange.transport.sockets[0] == 0  # no socket is left behind
     return caught.value
 
 
@@ -170,7 +170,7 @@ async def test_a_huge_answer(replay: Any, open_client: Any, monkeypatch: pytest.
 
     replay.on_generate(answer)
     client = await open_client()
-    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 1000)
+    monkeypatch.setattr(exchange, "LARGEST_ANSWER", 1000)
     with pytest.raises(BadAnswer, match="larger than"):
         await client.complete(request())
 

@@ -294,7 +294,7 @@ async def test_cancelling_closes_the_connection(replay: Any, open_client: Any) -
         with pytest.raises(asyncio.CancelledError):
             await task
         await closed.wait()
-    assert client._transport.sockets[0] == 0
+    assert client._exchange.transport.sockets[0] == 0
     assert not [r for r in replay.received if r.path == "/abort_request"]
 
 
@@ -502,7 +502,7 @@ async def test_a_stream_that_had_not_begun_is_repeated(replay: Any, open_client:
 
     replay.on_generate(handler)
     client = await open_client(retries=Retries(attempts=3, first=0.0))
-    client._transport._idle.clear()  # a fresh connection, so that it is no stale one
+    client._exchange.transport._idle.clear()  # a fresh connection, so that it is no stale one
     ids, _, _ = await collect(client.generate(request(temperature=0.0)))
     assert ids == [1, 2]
 
