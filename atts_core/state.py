@@ -12,17 +12,16 @@ from typing import Any, Literal
 import msgspec
 
 from atts_core import events as ev
+from atts_core.digest import Judged, Span
 from atts_core.meters import RateMeter
 from atts_core.overview import TURN_BYTES, Overview
 from atts_core.state_parts import (
     Decision,
-    Judged,
     LogLine,
     Phase,
     ProblemState,
     SampleState,
     ServerState,
-    Span,
     Step,
     Turn,
     TurnRate,

@@ -1,23 +1,15 @@
 """What RunState is made of: plain records of problems, samples, turns and steps, changed by its fold only."""
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Literal
 
+from atts_core import digest as packed
 from atts_core import events as ev
+from atts_core.digest import Away, Judged, Span
 from atts_core.telemetry.readings import ServerReading
 
 Phase = Literal["pending", "queued", "round", "draft", "verify", "target", "between", "ended"]
-
-
-@dataclass(slots=True)
-class Span:
-    """One stage of a turn over time, in run seconds; `end` is None while it runs."""
-
-    stage: ev.Stage
-    start: float
-    end: float | None = None
 
 
 @dataclass(slots=True)
@@ -50,23 +42,6 @@ class Turn:
         return ended[-1] if ended else None
 
 
-class Judged(NamedTuple):
-    """What was decided about one turn's step and when (run seconds). `ppl`, `p`: None where there is none."""
-
-    turn: int
-    verdict: ev.Verdict
-    ppl: float | None
-    p: float | None
-    alpha: float
-    at: float
-
-
-_JUDGED = struct.Struct("<Bdddd")
-_VERDICTS: tuple[ev.Verdict, ...] = get_args(ev.Verdict)
-_NO_VERDICT = 255
-_NAN = float("nan")
-
-
 @dataclass(slots=True)
 class SampleState:
     """One reasoning chain. Of a problem that was put away, `turns` and `steps` are in the run file only."""
@@ -92,7 +67,7 @@ class SampleState:
     """Tokens of the scoring request under way."""
     touched: int = 0
     digest: bytes | None = None
-    """Once put away: what was decided in each turn, packed."""
+    """Once put away: its decisions and stages, as `atts_core.digest` packs them."""
     characters_away: int = 0
     """Characters of the text that was put away."""
     judgements: dict[str, ev.AnswerJudged] = field(default_factory=dict)
@@ -101,7 +76,7 @@ class SampleState:
     @property
     def turn_count(self) -> int:
         """Turns begun, put away or not."""
-        return max(len(self.turns), len(self.digest or b"") // _JUDGED.size)
+        return max(len(self.turns), packed.turn_count(self.digest) if self.digest else 0)
 
     @property
     def characters(self) -> int:
@@ -109,31 +84,61 @@ class SampleState:
         return self.characters_away + sum(len(step.text) for step in self.steps if not step.discarded)
 
     def judged(self) -> Iterator[Judged]:
-        """Every decision of this chain, put away or not."""
-        away = list(_JUDGED.iter_unpack(self.digest)) if self.digest else []
+        """Every decision of this chain by turn, put away or not; of a turn the newest."""
+        away = {found.turn: found for found in packed.judged_of(self.digest)} if self.digest else {}
         for index in range(self.turn_count):
             turn = self.turns[index] if index < len(self.turns) else None
-            if turn is not None and turn.verdict is not None:
-                said = turn.verdict
-                yield Judged(index, said.verdict, said.ppl, said.p, said.alpha, turn.verified_at or 0.0)
-            elif index < len(away) and away[index][0] != _NO_VERDICT:
-                which, ppl, p, alpha, at = away[index]
-                yield Judged(index, _VERDICTS[which], _or_none(ppl), _or_none(p), alpha, at)
+            if turn is not None and (said := turn.verdict) is not None:
+                at = turn.verified_at or 0.0
+                yield Judged(
+                    index, said.verdict, said.ppl, said.p, said.alpha, at, said.threshold, said.tokens
+                )
+            elif index in away:
+                yield away[index]
+
+    def stages(self) -> Iterator[tuple[int, Span]]:
+        """Every stage of this chain with its turn, in the order of time, put away or not."""
+        if self.digest:
+            for turn, span, _ in packed.stages_of(self.digest):
+                yield turn, span
+        for turn, begun in enumerate(self.turns):
+            for span in begun.spans:
+                yield turn, span
+
+    def written(self) -> Iterator[tuple[int, Span]]:
+        """Tokens and the finished stage in which they were written, put away or not."""
+        if self.digest:
+            for _, span, tokens in packed.stages_of(self.digest):
+                if tokens:
+                    yield tokens, span
+        for step in self.steps:
+            spans = self.turns[step.turn].spans if step.turn < len(self.turns) else []
+            own = [span for span in spans if span.stage == step.role and span.end is not None]
+            if own and step.tokens:
+                yield step.tokens, own[-1]
 
     def put_away(self) -> None:
-        """Keep what was decided, and drop turns and texts."""
+        """Keep what was decided and when everything was done, and drop turns and texts."""
         if not self.turns and not self.steps:
             return
-        packed = bytearray(_JUDGED.pack(_NO_VERDICT, _NAN, _NAN, 0.0, 0.0) * self.turn_count)
-        for turn, verdict, ppl, p, alpha, at in self.judged():
-            values = (_NAN if ppl is None else ppl, _NAN if p is None else p, alpha, at)
-            _JUDGED.pack_into(packed, turn * _JUDGED.size, _VERDICTS.index(verdict), *values)
-        self.digest, self.characters_away = bytes(packed), self.characters
+        before, self.digest = self.digest, None
+        tokens: dict[int, int] = {}
+        for count, span in self.written():
+            tokens[id(span)] = tokens.get(id(span), 0) + count
+        stages = [Away(turn, span, tokens.get(id(span), 0)) for turn, span in self.stages()]
+        self.digest = before
+        if before:
+            stages = [*packed.stages_of(before), *stages]
+        self.digest = packed.pack(self.turn_count, self.judged(), stages)
+        self.characters_away = self.characters
         self.turns, self.steps = [], []
 
     def unpack_turns(self) -> None:
         """Make places for the turns that were put away, so that the next one finds its own."""
         self.turns += [Turn() for _ in range(self.turn_count - len(self.turns))]
+        if self.verifying and self.digest and not self.turns[-1].spans:
+            stages = list(packed.stages_of(self.digest))[:-1]  # a score that no verdict was told of
+            self.digest = packed.pack(packed.turn_count(self.digest), packed.judged_of(self.digest), stages)
 
     @property
     def decisions(self) -> int:
@@ -154,10 +159,6 @@ class SampleState:
 def judged_by(judge: str, url: str, sees: ev.Sees) -> str:
     """Who judges by what: a sample keeps one judgement of each."""
     return f"{judge}, {sees}, {url}"
-
-
-def _or_none(value: float) -> float | None:
-    return None if value != value else value  # noqa: PLR0124  # only NaN differs from itself
 
 
 @dataclass(slots=True)

@@ -47,11 +47,11 @@ class BarrierCost(NamedTuple):
 
 def recorded_chain(sample: SampleState) -> Chain:
     """The finished stages of a sample, turn by turn."""
-    turns = [
-        [(span.stage, max(span.end - span.start, 0.0)) for span in turn.spans if span.end is not None]
-        for turn in sample.turns
-    ]
-    return [turn for turn in turns if turn]
+    turns: dict[int, list[Job]] = {}
+    for turn, span in sample.stages():
+        if span.end is not None:
+            turns.setdefault(turn, []).append((span.stage, max(span.end - span.start, 0.0)))
+    return list(turns.values())
 
 
 def barrier_cost(

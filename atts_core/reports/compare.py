@@ -375,9 +375,7 @@ def target_tokens(problem: ProblemState) -> float:
 
 
 def _verified(problem: ProblemState) -> float:
-    return sum(
-        turn.verdict.tokens for sample in problem.samples for turn in sample.turns if turn.verdict is not None
-    )
+    return sum(judged.tokens for sample in problem.samples for judged in sample.judged())
 
 
 def _seconds(problem: ProblemState) -> float | None:

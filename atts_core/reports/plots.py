@@ -21,14 +21,13 @@ COLUMNS = 240
 
 def ppl_plot(state: RunState) -> tuple[str, str]:
     """PPL of every verified step against the threshold it was held to, over time; and how many are shown."""
-    found = []
-    for problem in state.problems:
-        for sample in problem.samples:
-            for turn in sample.turns:
-                verdict = turn.verdict
-                ends = [span.end for span in turn.spans if span.stage == "verify" and span.end is not None]
-                if verdict is not None and is_score(verdict.ppl) and verdict.ppl is not None:
-                    found.append((ends[-1] if ends else 0.0, verdict))
+    found = [
+        (judged.at, judged)
+        for problem in state.problems
+        for sample in problem.samples
+        for judged in sample.judged()
+        if is_score(judged.ppl)
+    ]
     if not found:
         return "", ""
     found.sort(key=lambda pair: pair[0])
@@ -133,16 +132,12 @@ def throughput_plot(state: RunState) -> str:
     if not began or length <= 0:
         return ""
     start, width = min(began), length / COLUMNS
-    sums = {"draft": [0.0] * COLUMNS, "target": [0.0] * COLUMNS}
+    sums: dict[str, list[float]] = {"draft": [0.0] * COLUMNS, "target": [0.0] * COLUMNS}
     for problem in state.problems:
         for sample in problem.samples:
-            for step in sample.steps:
-                spans = sample.turns[step.turn].spans if step.turn < len(sample.turns) else []
-                written = [span for span in spans if span.stage == step.role and span.end is not None]
-                if not written or not step.tokens:
-                    continue
-                first, last = written[-1].start - start, (written[-1].end or 0.0) - start
-                _spread(sums[step.role], step.tokens, first / width, last / width)
+            for tokens, span in sample.written():
+                first, last = span.start - start, (span.end or 0.0) - start
+                _spread(sums[span.stage], tokens, first / width, last / width)
     top = max(max(values) for values in sums.values()) / width
     plot = Plot(
         Axis(start, start + length, "run time, seconds"),

@@ -34,14 +34,13 @@ def intervals(sample: SampleState, now: float) -> list[Interval]:
         return []
     found: list[Interval] = []
     at = sample.started_at
-    for turn in sample.turns:
-        for span in turn.spans:
-            end = now if span.end is None else span.end
-            if span.start > at:
-                found.append(Interval("wait", at, span.start))
-            if end > span.start:
-                found.append(Interval(span.stage, span.start, end))
-            at = max(at, end)
+    for _, span in sample.stages():
+        end = now if span.end is None else span.end
+        if span.start > at:
+            found.append(Interval("wait", at, span.start))
+        if end > span.start:
+            found.append(Interval(span.stage, span.start, end))
+        at = max(at, end)
     last = now if sample.ended_at is None else sample.ended_at
     if last > at:
         found.append(Interval("wait", at, last))

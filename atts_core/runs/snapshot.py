@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from atts_core import digest, meters, overview, state_parts, verdict_words
 from atts_core import events as ev
-from atts_core import meters, overview, state_parts, verdict_words
 from atts_core import state as st
 from atts_core.telemetry import history, readings
 
@@ -130,7 +130,7 @@ def without_collecting() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def fold_version() -> str:
     """Changes whenever the code that folds changes: a keyframe of another fold is not this one's."""
-    digest = hashlib.blake2b(digest_size=12)
-    for module in (ev, st, state_parts, verdict_words, overview, meters, history, readings):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()
+    found = hashlib.blake2b(digest_size=12)
+    for module in (ev, st, state_parts, digest, verdict_words, overview, meters, history, readings):
+        found.update(Path(str(module.__file__)).read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,106 @@
+"""What stays in memory of a sample whose turns and texts were put away: its decisions and stages, packed.
+
+About a hundred bytes a turn, from which everything but the texts is known. Bytes come out of files as well:
+whatever they hold, reading them raises nothing and gives no more than their length has room for.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, get_args
+
+from atts_core import events as ev
+
+
+@dataclass(slots=True)
+class Span:
+    """One stage of a turn over time, in run seconds; `end` is None while it runs."""
+
+    stage: ev.Stage
+    start: float
+    end: float | None = None
+
+
+class Judged(NamedTuple):
+    """What was decided about one turn's step and when (run seconds). `ppl`, `p`: None where there is none."""
+
+    turn: int
+    verdict: ev.Verdict
+    ppl: float | None
+    p: float | None
+    alpha: float
+    at: float
+    threshold: float | None = None
+    """The PPL above which a step was taken over; None where there was none."""
+    tokens: int = 0
+    """That were scored."""
+
+
+class Away(NamedTuple):
+    """One stage that was put away. `tokens`: what was written in it."""
+
+    turn: int
+    span: Span
+    tokens: int
+
+
+_TURNS = struct.Struct("<I")
+_JUDGED = struct.Struct("<BIddddd")
+_STAGE = struct.Struct("<IBIdd")
+_VERDICTS: tuple[ev.Verdict, ...] = get_args(ev.Verdict)
+_STAGES: tuple[ev.Stage, ...] = get_args(ev.Stage)
+_NONE = 255
+_NAN = float("nan")
+_MOST = 2**32 - 1
+
+
+def pack(turns: int, judged: Iterable[Judged], stages: Iterable[Away]) -> bytes:
+    """A sample's `turns` with their newest decisions, and its stages in the order of time."""
+    packed = bytearray(_TURNS.pack(turns))
+    packed += _JUDGED.pack(_NONE, 0, *[_NAN] * 5) * turns
+    for turn, verdict, ppl, p, alpha, at, threshold, tokens in judged:
+        values = (_or_nan(ppl), _or_nan(p), alpha, at, _or_nan(threshold))
+        place = _TURNS.size + turn * _JUDGED.size
+        _JUDGED.pack_into(packed, place, _VERDICTS.index(verdict), _whole(tokens), *values)
+    for turn, span, tokens in stages:
+        packed += _STAGE.pack(turn, _STAGES.index(span.stage), _whole(tokens), span.start, _or_nan(span.end))
+    return bytes(packed)
+
+
+def turn_count(digest: bytes) -> int:
+    """Turns begun."""
+    if len(digest) < _TURNS.size:
+        return 0
+    return min(int(_TURNS.unpack_from(digest)[0]), (len(digest) - _TURNS.size) // _JUDGED.size)
+
+
+def judged_of(digest: bytes) -> Iterator[Judged]:
+    """Every decision, by turn."""
+    end = _TURNS.size + turn_count(digest) * _JUDGED.size
+    for turn, entry in enumerate(_JUDGED.iter_unpack(digest[_TURNS.size : end])):
+        which, tokens, ppl, p, alpha, at, threshold = entry
+        if which < len(_VERDICTS):
+            yield Judged(
+                turn, _VERDICTS[which], _or_none(ppl), _or_none(p), alpha, at, _or_none(threshold), tokens
+            )
+
+
+def stages_of(digest: bytes) -> Iterator[Away]:
+    """Every stage, in the order of time."""
+    begin = _TURNS.size + turn_count(digest) * _JUDGED.size
+    whole = max(len(digest) - begin, 0) // _STAGE.size * _STAGE.size
+    for turn, which, tokens, start, end in _STAGE.iter_unpack(digest[begin : begin + whole]):
+        if which < len(_STAGES):
+            yield Away(turn, Span(_STAGES[which], start, _or_none(end)), tokens)
+
+
+def _or_nan(value: float | None) -> float:
+    return _NAN if value is None else value
+
+
+def _or_none(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124  # only NaN differs from itself
+
+
+def _whole(tokens: int) -> int:
+    return min(max(tokens, 0), _MOST)
