@@ -139,18 +139,18 @@ async def judge_run(
         ServerError: the judge cannot be reached, or refuses the first question.
         RunError: the run went on since it was planned, or its file cannot be written.
     """
-    with contextlib.closing(RunFile.open(plan.path)) as file:
-        writer = RunWriter.resume(plan.path)
-        try:
-            if writer.last.ordinal != plan.last:
-                raise RunError(f"The run {plan.path.stem} went on meanwhile; say it again.")
+    writer = RunWriter.resume(plan.path)
+    try:
+        if writer.last.ordinal != plan.last:
+            raise RunError(f"The run {plan.path.stem} went on meanwhile; say it again.")
+        with contextlib.closing(RunFile.open(plan.path)) as file:
             asking = _Asking(plan, client, file, file.state(file.last()), writer, done, told)
             await asking.all(at_once)
-        finally:
-            try:
-                writer.close()
-            except sqlite3.Error as error:
-                _cannot_write(plan.path, error)
+    finally:  # no reader is left: the file can be made one file again
+        try:
+            writer.close()
+        except sqlite3.Error as error:
+            _cannot_write(plan.path, error)
 
 
 class _Asking:

@@ -19,6 +19,7 @@ from atts_core import events as ev
 from atts_core import overview
 from atts_core.errors import AttsError, RunError, SettingsError
 from atts_core.problems.agreement import agreements
+from atts_core.runs.details import read_details
 from atts_core.runs.export import export
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.judging import Judge, Judged, judge_run, plan_judging
@@ -161,6 +162,7 @@ async def test_verdicts_stand_beside_ours(run: Path, judge: JudgeServer, tmp_pat
         assert (old.correct, old.tally) == (new.correct, new.tally)
     assert (after.now, after.finished) == (before.now, before.finished)
     assert info_of(run).status == "done"
+    assert [path.name for path in run.parent.glob("r.atts*")] == ["r.atts"]
     (found,) = agreements(after)
     assert (found.judged, found.agree, found.differ) == (len(wanted), len(wanted), ())
     assert found.right_by_us == found.right_by_judge
@@ -346,6 +348,33 @@ async def test_a_run_that_goes_on_is_not_judged(run: Path, judge: JudgeServer, r
     with pytest.raises(RunError, match="meanwhile"):
         await judge_run(plan, client, at_once=1, done=Judged())
     assert not judge.asked
+
+
+async def test_a_sample_that_goes_on_is_judged_anew(run: Path, judge: JudgeServer, run_started: Any) -> None:
+    """What was said of an answer that is no more says nothing of the next one."""
+    await ask(run, judge)
+    before = state_of(run)
+    problem, sample, _ = min(answered(before))
+    engine = RunWriter.resume(run)
+    seq, at = engine.last.seq, engine.last.at
+    again = (run_started(), ev.SampleStarted(problem=problem, sample=sample))
+    engine.append([ev.Stamped(seq + number, at, event) for number, event in enumerate(again, start=1)])
+    engine.close()
+    after = state_of(run).problems
+    assert before.problems[problem].samples[sample].judgements
+    assert not after[problem].samples[sample].judgements
+    assert sum(bool(s.judgements) for p in after for s in p.samples) == len(answered(before)) - 1
+
+
+async def test_a_problem_read_again_has_its_judgements(run: Path, judge: JudgeServer) -> None:
+    await ask(run, judge)
+    state = state_of(run)
+    file = RunFile.open(run)
+    for problem in state.problems:
+        whole = read_details(file, state, problem.index)
+        assert whole is not None
+        assert [s.judgements for s in whole.samples] == [s.judgements for s in problem.samples]
+    file.close()
 
 
 def test_without_gold_answers_there_is_nothing_to_judge(
