@@ -1,13 +1,20 @@
 """The one entry point, `atts`. Parses the command line and imports only what the command needs."""
 
 import argparse
+import errno
 import os
 import pkgutil
+import signal
+import stat
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from atts_core import __version__
 from atts_tui.arguments import machines, recorded, running
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 EPILOG = """examples:
   atts demo                                   watch the embedded pair solve a handful of problems
@@ -42,8 +49,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_nowhere(sys.stdout)
         return 1
+    except OSError as error:
+        if error.errno != errno.EIO or not _was_terminal(sys.stdout.fileno()):
+            raise
+        _write_nowhere(sys.stdout, sys.stderr)  # whoever hangs up hears no result
+        return 128 + signal.SIGHUP
+
+
+def _was_terminal(descriptor: int) -> bool:
+    """Whether it is a device that has been a terminal until that went away."""
+    return stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor)
+
+
+def _write_nowhere(*streams: "TextIO") -> None:
+    """What is still to be said has nobody to read it."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _home(parser: argparse.ArgumentParser) -> int:

@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import threading
 from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.filter import LineFilter
 
 from atts_tui.actions import ALWAYS_QUIT, KeyMap
@@ -17,8 +16,6 @@ from atts_tui.look import DEFAULT_FPS, Look
 from atts_tui.palette import ASCII_GLYPHS, UNICODE_GLYPHS, Palette, palette_from
 from atts_tui.themes import DEFAULT_THEME, ThemeFolder, Themes, find_themes, to_textual, user_folder
 
-LAST_RESORT_SECONDS = 15.0
-"""How long a screen that was told to end may take for it; what was recorded until then is kept."""
 RELOAD_SECONDS = 1.0
 """How often the user's theme files are looked at."""
 
@@ -86,11 +83,24 @@ class Themed(App[tuple[str, ...]]):
 
     def _end(self, number: int) -> None:
         Themed._ended = True
-        # A terminal that is gone can keep the driver's threads waiting for it: nobody is left to see that.
-        last_resort = threading.Timer(LAST_RESORT_SECONDS, os._exit, (128 + number,))
-        last_resort.daemon = True
-        last_resort.start()
         self.exit(return_code=128 + number)
+
+    def get_driver_class(self) -> type[Driver]:
+        """On a terminal ours, which waits for nobody; elsewhere (a browser, another system) Textual's."""
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found
+        from atts_tui.driver import TerminalDriver  # noqa: PLC0415  # not every system has such terminals
+
+        return TerminalDriver
+
+    def on_terminal_gone(self) -> None:
+        """Nobody is left to see it, whether or not a signal says so."""
+        self._end(signal.SIGHUP)
+
+    def on_terminal_caught_up(self) -> None:
+        """Pictures were left out: draw all of it."""
+        self.refresh(layout=True)
 
     @staticmethod
     def ended_from_outside() -> bool:
@@ -149,6 +159,7 @@ class Themed(App[tuple[str, ...]]):
 
     def _entitle(self, said: str) -> None:
         """The terminal's own title, where it is wanted; takes words that were cleaned."""
-        if self._window_title and said != self._entitled and self._driver is not None:
+        entitle = getattr(self._driver, "entitle", None)
+        if self._window_title and said != self._entitled and entitle is not None:
             self._entitled = said
-            self._driver.write(f"\x1b]2;{said}\x07")
+            entitle(said)

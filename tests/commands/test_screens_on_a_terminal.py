@@ -23,17 +23,33 @@ from atts_tui.look import look_of
 PATIENCE = 30.0
 ENTERED, LEFT, CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
+KEPT, GIVEN_BACK = b"\x1b[22;0t", b"\x1b[23;0t"
+"""The terminal is asked to keep its title, and to take that back."""
+CRASH = """
+import sys
+from atts_tui.app import AttsApp
+from atts_tui.cli import main
+
+def crash(self):
+    raise RuntimeError("a defect")
+
+AttsApp.action_freeze = crash
+sys.exit(main())
+"""
+
 
 class Terminal:
     """`atts` on a terminal of its own."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(
+        self, home: Path, *arguments: str, program: tuple[str, ...] = ("-m", "atts_tui.cli")
+    ) -> None:
         self.master, slave = pty.openpty()
         termios.tcsetwinsize(slave, (40, 120))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "atts_tui.cli", *arguments],
+            [sys.executable, *program, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -41,6 +57,12 @@ class Terminal:
             env={**os.environ, "ATTS_HOME": str(home), "TERM": "xterm-256color"},
         )
         self.said = b""
+        self.open = True
+
+    def hang_up(self) -> None:
+        """The terminal goes away; no signal says so, for it controls no session."""
+        os.close(self.master)
+        self.open = False
 
     def wait_for(self, *wanted: bytes) -> None:
         """Read until all of it was written."""
@@ -51,6 +73,9 @@ class Terminal:
 
     def read(self, patience: float) -> bool:
         """Take what it writes; says whether there was something."""
+        if not self.open:
+            time.sleep(patience)
+            return False
         if not select.select([self.master], [], [], patience)[0]:
             return False
         try:
@@ -81,7 +106,8 @@ class Terminal:
             self.process.kill()
             self.process.wait()
         os.close(self.slave)
-        os.close(self.master)
+        if self.open:
+            os.close(self.master)
 
 
 def is_restored(terminal: Terminal) -> bool:
@@ -113,6 +139,7 @@ def test_a_run_ended_by_a_signal_restores_the_terminal_and_is_interrupted(
         assert is_restored(terminal)
         assert b"Traceback" not in terminal.said
         assert b"\x1b]2;atts demo: live" in terminal.said
+        assert terminal.said.index(KEPT) < terminal.said.index(b"\x1b]2;") < terminal.said.index(GIVEN_BACK)
         state = recorded(tmp_path)
         assert state.finished is not None
         assert state.finished.end == "interrupted"
@@ -145,6 +172,56 @@ def test_home_told_to_end_from_outside_is_not_opened_again(tmp_path: Path) -> No
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 128 + signal.SIGTERM
         assert is_restored(terminal)
+    finally:
+        terminal.close()
+
+
+def test_a_defect_of_the_screen_restores_the_terminal_and_the_run_is_interrupted(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "demo", "--pace", "15", program=("-c", CRASH))
+    try:
+        terminal.wait_for(ENTERED, b"LIVE")
+        terminal.type(b" ")
+        assert terminal.ended() != 0
+        assert is_restored(terminal)
+        assert terminal.said.rfind(b"a defect") > terminal.said.rfind(LEFT)
+        finished = recorded(tmp_path).finished
+        assert finished is not None
+        assert finished.end == "interrupted"
+    finally:
+        terminal.close()
+
+
+def test_a_run_whose_terminal_goes_away_without_a_signal_ends_interrupted(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "demo", "--pace", "15")
+    try:
+        terminal.wait_for(ENTERED, b"LIVE")
+        terminal.hang_up()
+        assert terminal.ended() == 128 + signal.SIGHUP
+        finished = recorded(tmp_path).finished
+        assert finished is not None
+        assert finished.end == "interrupted"
+        for command, shown in ((), b"Recent runs"), (("watch",), b"atts"), (("replay",), b"REPLAY"):
+            terminal.close()
+            terminal = Terminal(tmp_path, *command)
+            terminal.wait_for(ENTERED, shown)
+            terminal.hang_up()
+            terminal.ended()
+    finally:
+        terminal.close()
+
+
+def test_a_run_goes_on_under_a_terminal_that_reads_nothing_and_still_heeds_signals(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "demo", "--pace", "0", "--problems", "2", "--seed", "3")
+    try:
+        terminal.wait_for(ENTERED, b"LIVE")
+        until = time.monotonic() + PATIENCE
+        while recorded(tmp_path).finished is None and time.monotonic() < until:
+            time.sleep(0.1)  # and reads nothing
+        finished = recorded(tmp_path).finished
+        assert finished is not None
+        assert finished.end == "done"
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.ended() == 0
     finally:
         terminal.close()
 
