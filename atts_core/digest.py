@@ -69,9 +69,8 @@ def pack(turns: int, judged: Iterable[Judged], stages: Iterable[Away]) -> bytes:
 
 def turn_count(digest: bytes) -> int:
     """Turns begun."""
-    if len(digest) < _TURNS.size:
-        return 0
-    return min(int(_TURNS.unpack_from(digest)[0]), (len(digest) - _TURNS.size) // _JUDGED.size)
+    room = max(len(digest) - _TURNS.size, 0) // _JUDGED.size
+    return min(int.from_bytes(digest[: _TURNS.size], "little"), room)
 
 
 def judged_of(digest: bytes) -> Iterator[Judged]:

@@ -228,6 +228,10 @@ class RunFile:
 
         Where damage comes first, the state at the damage.
         """
+        return self.state_and_gate(place)[0]
+
+    def state_and_gate(self, place: Place) -> tuple[RunState, Gate]:
+        """The same, and the gate for reading on from there."""
         with snapshot.without_collecting():
             ordinal, state, _ = self.keyframe(place.ordinal)
             gate = Gate(state)
@@ -237,7 +241,7 @@ class RunFile:
                     break
                 state.fold(stamps)
                 ordinal += len(stamps)
-        return state
+        return state, gate
 
     def events(self) -> Iterator[list[ev.Stamped]]:
         """All events written by now, in lists, oldest first."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atts_core import events as ev
-from atts_core.state import RunState
+from atts_core.state import RunState, SampleState
 
 MOST_SAMPLES = 2_000_000
 """Samples of one run in all: far above any run, far below what would hurt."""
@@ -29,9 +29,14 @@ class Gate:
         self._total = sum(self._sizes)
         self._turns: dict[tuple[int, int], int] = {}
         self._writing: set[tuple[int, int]] = set()
+        self._away: dict[int, list[SampleState]] = {}
+        """Samples of problems that were put away: nothing changes there before an event has passed here, so
+        that their turns are counted when one comes."""
         for index, problem in enumerate(state.problems):
+            if problem.put_away:
+                self._away[index] = problem.samples
             for number, sample in enumerate(problem.samples):
-                if sample.turn_count:
+                if not problem.put_away and sample.turn_count:
                     self._turns[index, number] = sample.turn_count
                 if sample.end is None and sample.steps and not sample.steps[-1].complete:
                     self._writing.add((index, number))
@@ -47,6 +52,13 @@ class Gate:
         if not why:
             self._seq, self._at = stamped.seq, stamped.at
         return why
+
+    def turns(self, place: tuple[int, int]) -> int:
+        """Turns begun by a sample that exists."""
+        problem, number = place
+        if place not in self._turns and problem in self._away:
+            self._turns[place] = self._away[problem][number].turn_count
+        return self._turns.get(place, 0)
 
     def place(self, event: ev.AnyEvent) -> tuple[int, int] | None:
         """Problem and sample of an event, where they exist."""
@@ -67,7 +79,7 @@ def _anywhere(gate: Gate, event: ev.AnyEvent) -> str:
     if place is None:
         return _NOWHERE
     if kind in _HAS_TURN:
-        turn, turns = event.turn, gate._turns.get(place, 0)  # type: ignore[union-attr]
+        turn, turns = event.turn, gate.turns(place)  # type: ignore[union-attr]
         if not 0 <= turn <= turns:
             return f"its turn {turn} does not follow the {turns} before it"
         if turn == turns:

@@ -232,7 +232,6 @@ class Player:
             self._end = self._file.last()
 
     def _jump(self, place: Place, at: float) -> None:
-        self.state = self._file.state(place)
-        self._gate = Gate(self.state)
+        self.state, self._gate = self._file.state_and_gate(place)
         self._given, self._pending, self._at, self._as_of = place, [], at, self._clock()
         self.epoch += 1

@@ -11,7 +11,6 @@ from atts_core.errors import RunError
 from atts_core.runs import commands, schema
 from atts_core.runs.details import read_details
 from atts_core.runs.file import AT_ONCE, About, RunFile
-from atts_core.runs.gate import Gate
 from atts_core.runs.presence import Life
 from atts_core.state import ProblemState, RunState
 
@@ -32,9 +31,8 @@ class RunReader:
         """Attach to an open file, which belongs to the reader from now on."""
         self._file = file
         last = file.last()
-        self.state: RunState = file.state(last)
+        self.state, self._gate = file.state_and_gate(last)
         self._ordinal = last.ordinal
-        self._gate = Gate(self.state)
         self._pending: list[ev.Stamped] = []
         self._engine: Life = file.engine
         self._looked_at = time.monotonic()
