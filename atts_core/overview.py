@@ -38,10 +38,24 @@ class Sums:
     crossed: int = 0
     """Sum over clusters of hits times size."""
     size_squared: int = 0
+    copied: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Hits and size so far, of clusters that are of several problems."""
 
-    def add(self, hits: int, size: int, sign: int = 1) -> None:
-        """Count a cluster, or with `sign` −1 take it back; an empty one says nothing."""
-        if size:
+    def add(self, hits: int, size: int, sign: int = 1, cluster: str = "") -> None:
+        """Count what a problem came to, or with `sign` −1 take it back.
+
+        It is a cluster by itself, or belongs to the one of this name.
+        """
+        if cluster:
+            before = self.copied.get(cluster, (0, 0))
+            self._add(*before, -1)
+            hits, size = before[0] + sign * hits, before[1] + sign * size
+            self.copied[cluster] = (hits, size)
+            sign = 1
+        self._add(hits, size, sign)
+
+    def _add(self, hits: int, size: int, sign: int) -> None:
+        if size:  # an empty cluster says nothing
             self.clusters += sign
             self.hits += sign * hits
             self.size += sign * size
@@ -66,9 +80,13 @@ class Overview:
     """Problems begun and not finished, in the order in which they began."""
     finished: int = 0
     by_sample: Sums = field(default_factory=Sums)
-    """Right samples of the finished problems whose gold answer is known."""
+    """Right samples of the finished problems whose gold answer is known; see `right_samples`."""
     by_vote: Sums = field(default_factory=Sums)
     """Right votes of the same."""
+    stopped_early: int = 0
+    """Of the same, problems whose vote was decided before all samples had ended."""
+    written: int = 0
+    """Tokens of all samples."""
     taken_over: Sums = field(default_factory=Sums)
     """Steps taken over, by problem, of all that were decided."""
     shares: list[int] = field(default_factory=lambda: [0] * SHARE_BINS)
@@ -81,6 +99,19 @@ class Overview:
     """Finished problems whose turns and texts are in memory, oldest first."""
     weight: int = 0
     """What these weigh, bytes."""
+    copied: dict[str, None] = field(default_factory=dict)
+    """Problems of which there are copies: together they are one cluster."""
+
+    @property
+    def right_samples(self) -> Sums:
+        """`by_sample`; nothing where a vote was decided early: which samples ended was not left to chance."""
+        return Sums() if self.stopped_early else self.by_sample
+
+    def problem_added(self, repeats: str, samples: int) -> None:
+        """A problem with so many samples, and what it is a copy of; all are added before any is decided."""
+        self.samples += samples
+        if repeats:
+            self.copied[repeats] = None
 
     @property
     def turns_done(self) -> int:
@@ -122,10 +153,11 @@ class Overview:
     def decided(self, problem: ProblemState, *, taken: bool) -> None:
         """A step of a problem was accepted or taken over."""
         size, hits = problem.accepted + problem.taken_over, problem.taken_over
-        self.taken_over.add(hits, size, -1)
+        cluster = self._cluster(problem)
+        self.taken_over.add(hits, size, -1, cluster)
         problem.taken_over += taken
         problem.accepted += not taken
-        self.taken_over.add(hits + taken, size + 1)
+        self.taken_over.add(hits + taken, size + 1, 1, cluster)
 
     def sample_ended(self, problem: ProblemState, sample: SampleState, sign: int = 1) -> None:
         """A sample ended, or with `sign` −1 begins again."""
@@ -175,15 +207,19 @@ class Overview:
         known = [sample.correct for sample in problem.samples if sample.correct is not None]
         stopped = sum(sample.end == "decided" for sample in problem.samples)
         if problem.correct is not None and len(known) + stopped == len(problem.samples):
-            if not stopped:  # else which samples ended was not left to chance
-                self.by_sample.add(sum(known), len(known), sign)
-            self.by_vote.add(int(problem.correct), 1, sign)
+            cluster = self._cluster(problem)
+            self.stopped_early += sign * bool(stopped)
+            self.by_sample.add(sum(known), len(known), sign, cluster)
+            self.by_vote.add(int(problem.correct), 1, sign, cluster)
         if (share := problem.target_share) is not None:
             self.shares[min(int(share * SHARE_BINS), SHARE_BINS - 1)] += sign
         place = _bin_of(problem.seconds)
         self.durations[place] = self.durations.get(place, 0) + sign
         if not self.durations[place]:
             del self.durations[place]
+
+    def _cluster(self, problem: ProblemState) -> str:
+        return problem.cluster if problem.cluster in self.copied else ""
 
     def _is_slow(self, problem: ProblemState) -> bool:
         median = self.median_seconds

@@ -108,6 +108,16 @@ class RunState:
         return self.samples_started - self.samples_ended
 
     @property
+    def written(self) -> int:
+        """Tokens that both models wrote in samples: scores collected before them are no part of it."""
+        return self.overview.written
+
+    @property
+    def target_share(self) -> float | None:
+        """The target's share of `written`, None before the first token."""
+        return self.target_tokens / self.written if self.written else None
+
+    @property
     def progress(self) -> float:
         """Share of the turns allowed that are done, 0 to 1; a sample that ended counts whole."""
         total = self.samples_total
@@ -155,6 +165,7 @@ class RunState:
             self._count(problem, sample, sample.steps[-1], -sample.steps[-1].tokens)
             sample.steps.pop()
         self.verified_tokens -= sample.verifying
+        problem.verified_tokens -= sample.verifying
         sample.verifying, sample.phase, sample.queued_for, sample.touched = 0, "between", None, self.seq
 
     def _run_paused(self, _: ev.RunPaused) -> None:
@@ -186,7 +197,7 @@ class RunState:
                 touched=self.seq,
             )
         )
-        self.overview.samples += count
+        self.overview.problem_added(event.repeats, count)
 
     def _problem_finished(self, event: ev.ProblemFinished) -> None:
         problem = self.problems[event.problem]
@@ -290,11 +301,14 @@ class RunState:
         sample = self._begin(event.problem, event.sample, event.turn, "verify")
         sample.verifying = event.tokens
         self.verified_tokens += event.tokens
+        self.problems[event.problem].verified_tokens += event.tokens
         self.rates.add("verify", self.now, event.tokens)
 
     def _verdict_reached(self, event: ev.VerdictReached) -> None:
         sample = self._touch(event.problem, event.sample)
         turn = self._turn(sample, event.turn)
+        if turn.verdict is not None:
+            turn.rejected.append(turn.verdict)
         turn.verdict = event
         self._end_span(turn)
         sample.phase, sample.verifying = "between", 0
@@ -338,6 +352,7 @@ class RunState:
         drafts = [step for step in sample.steps if step.turn == event.turn and step.role == "draft"]
         for number, step in enumerate(drafts):
             step.discarded = number != event.attempt
+        self._turn(sample, event.turn).kept = event.attempt
         tries = f"turn {event.turn + 1}: all {len(drafts)} drafts rejected"
         self._say("info", f"{tries} → number {event.attempt + 1} kept", event.problem, event.sample)
 
@@ -437,6 +452,7 @@ class RunState:
 
     def _count(self, problem: ProblemState, sample: SampleState, step: Step, tokens: int) -> None:
         step.tokens += tokens
+        self.overview.written += tokens
         if step.role == "draft":
             sample.draft_tokens += tokens
             problem.draft_tokens += tokens

@@ -32,14 +32,26 @@ class Turn:
     """One draft → verify → (take-over) round."""
 
     verdict: ev.VerdictReached | None = None
-    """The newest: where drafts are drawn again (`self-reject`) a turn has several."""
+    """The newest."""
     spans: list[Span] = field(default_factory=list)
+    rejected: list[ev.VerdictReached] = field(default_factory=list)
+    """Those before it: where drafts are drawn again (`self-reject`) a turn has several."""
+    kept: int | None = None
+    """Which of all drafts stayed where every one was rejected, from 0; None: the newest."""
 
-    @property
-    def verified_at(self) -> float | None:
-        """When the last scoring of its step ended, run seconds."""
-        ended = [span.end for span in self.spans if span.stage == "verify" and span.end is not None]
-        return ended[-1] if ended else None
+    def judged(self, number: int) -> Iterator[Judged]:
+        """Every decision about the drafts of this turn, the `number`-th."""
+        if self.verdict is None:
+            return
+        verdicts = [*self.rejected, self.verdict]
+        ends = [span.end for span in self.spans if span.stage == "verify" and span.end is not None]
+        ends = [0.0] * (len(verdicts) - len(ends)) + ends[len(ends) - min(len(verdicts), len(ends)) :]
+        kept = len(verdicts) - 1 if self.kept is None else self.kept
+        for place, (said, at) in enumerate(zip(verdicts, ends, strict=True)):
+            yield Judged(
+                number, said.verdict, said.ppl, said.p, said.alpha, at, said.threshold, said.tokens,
+                place != kept,
+            )  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -84,17 +96,11 @@ class SampleState:
         return self.characters_away + sum(len(step.text) for step in self.steps if not step.discarded)
 
     def judged(self) -> Iterator[Judged]:
-        """Every decision of this chain by turn, put away or not; of a turn the newest."""
-        away = {found.turn: found for found in packed.judged_of(self.digest)} if self.digest else {}
-        for index in range(self.turn_count):
-            turn = self.turns[index] if index < len(self.turns) else None
-            if turn is not None and (said := turn.verdict) is not None:
-                at = turn.verified_at or 0.0
-                yield Judged(
-                    index, said.verdict, said.ppl, said.p, said.alpha, at, said.threshold, said.tokens
-                )
-            elif index in away:
-                yield away[index]
+        """Every decision of this chain by turn, put away or not."""
+        if self.digest:
+            yield from packed.judged_of(self.digest)
+        for number, turn in enumerate(self.turns):
+            yield from turn.judged(number)
 
     def stages(self) -> Iterator[tuple[int, Span]]:
         """Every stage of this chain with its turn, in the order of time, put away or not."""
@@ -185,6 +191,7 @@ class ProblemState:
     touched: int = 0
     draft_tokens: int = 0
     target_tokens: int = 0
+    verified_tokens: int = 0
     accepted: int = 0
     taken_over: int = 0
     """Unverifiable steps count here as well."""
@@ -194,6 +201,11 @@ class ProblemState:
     """Bytes that its turns and texts take in memory, about."""
     put_away: bool = False
     """Turns and texts are in the run file only."""
+
+    @property
+    def cluster(self) -> str:
+        """What its samples are alike in: a problem and its copies (`--repeat`) have one name."""
+        return self.repeats or self.id
 
     @property
     def tokens(self) -> int:

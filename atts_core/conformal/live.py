@@ -1,6 +1,9 @@
 """What a run's decisions say about its calibration: realised rates with intervals by problem, what another
 alpha would have decided, and signal.
 
+Every verdict is a decision, those on drafts that were drawn again (`self-reject`) as well: each was one try
+of the rule. A problem and its copies (`--repeat`) are one cluster.
+
 Reads the folded state, so that it says the same of a live, an attached and a replayed run. `DecisionTally`
 takes in only what is new, so that a screen can ask once a second however long the run is.
 """
@@ -20,7 +23,7 @@ from atts_core.engine.votes import vote
 from atts_core.events import CalibrationCard, ScoreHistogram
 from atts_core.overview import Sums
 from atts_core.problems.grading import by_spelling
-from atts_core.state import Judged, ProblemState, RunState
+from atts_core.state import Judged, ProblemState, RunState, SampleState
 
 _ACCEPTED, _TAKEN, _UNVERIFIABLE = 0, 1, 2
 _VERDICTS = {"accept": _ACCEPTED, "take-over": _TAKEN, "unverifiable": _UNVERIFIABLE}
@@ -81,6 +84,8 @@ class DecisionTally:
         self.turns = 0
         """Turns that any decision was of."""
         self._problem = array("i")
+        self._clusters: dict[str, int] = {}
+        self._cluster = array("i")
         self._sample = array("i")
         self._turn = array("i")
         self._verdict = array("b")
@@ -101,7 +106,7 @@ class DecisionTally:
                 judged = Judged(
                     verdict.turn, verdict.verdict, verdict.ppl, verdict.p, verdict.alpha, decision.at
                 )
-                self._add(verdict.problem, verdict.sample, judged)
+                self._add(state.problems[verdict.problem], verdict.sample, judged)
         else:
             self._clear()
             for problem, sample, judged in sorted(_judged(state), key=lambda found: found[2].at):
@@ -110,10 +115,11 @@ class DecisionTally:
         self._seen = state.overall.decisions
         return True
 
-    def _add(self, problem: int, sample: int, judged: Judged) -> None:
+    def _add(self, problem: ProblemState, sample: int, judged: Judged) -> None:
         self.count += 1
         self.turns = max(self.turns, judged.turn + 1)
-        self._problem.append(problem)
+        self._problem.append(problem.index)
+        self._cluster.append(self._clusters.setdefault(problem.cluster, len(self._clusters)))
         self._sample.append(sample)
         self._turn.append(judged.turn)
         self._verdict.append(_VERDICTS[judged.verdict])
@@ -125,7 +131,7 @@ class DecisionTally:
     def realised(self) -> Realised:
         """Overall and by turn, over every decision so far."""
         taken = _whole(self._verdict) != _ACCEPTED
-        return _realised(taken, _whole(self._problem), _whole(self._turn), self.turns)
+        return _realised(taken, _whole(self._cluster), _whole(self._turn), self.turns)
 
     def what_if(self, alpha: float) -> WhatIf:
         """Every decision again with one fixed `alpha`, by its recorded p-value and the run's own rule."""
@@ -134,14 +140,13 @@ class DecisionTally:
         known = (verdict != _UNVERIFIABLE) & ~np.isnan(p)
         above = p >= alpha if self._reference else p > alpha
         now = (known & above) | (~known & was)
-        problem = _whole(self._problem)
         return WhatIf(
             alpha=alpha,
             decisions=self.count,
             to_take_over=int((now & ~was).sum()),
             to_accept=int((~now & was).sum()),
             unknown=int(((verdict != _UNVERIFIABLE) & np.isnan(p)).sum()),
-            realised=_by_problem(now, problem),
+            realised=_by_problem(now, _whole(self._cluster)),
             threshold=_divide(ppl[known & now], ppl[known & ~now]),
         )
 
@@ -159,7 +164,10 @@ class DecisionTally:
         place = (_whole(self._problem) * width + sample)[scored]
         counts = np.bincount(place)
         means = np.bincount(place, weights=ppl[scored]) / np.maximum(counts, 1)
+        turns = place * (self.turns + 1) + _whole(self._turn)[scored]
+        drawn_again = len(np.unique(turns)) < len(turns)
         chains: list[int] = []
+        clusters: list[str] = []
         wrong: list[bool] = []
         for problem in state.problems:
             right = problem.gold if known else _voted(problem)
@@ -169,14 +177,16 @@ class DecisionTally:
                 at = problem.index * width + chain.index
                 if chain.end in (None, "failed", "stopped", "decided") or at >= len(counts) or not counts[at]:
                     continue
+                if drawn_again and (mean := chain_ppl(chain)) is not None:
+                    means[at] = mean
                 chains.append(at)
+                clusters.append(problem.cluster)
                 # A grade that the run recorded is the run's own; grading again may take long.
                 correct = chain.correct if known else None
                 wrong.append(not (by_spelling(chain.answer, right) if correct is None else correct))
         if not chains:
             return None, judged_by
-        own = np.array(chains)
-        return measure_signal(means[own], np.array(wrong), (own // width).tolist()), judged_by
+        return measure_signal(means[np.array(chains)], np.array(wrong), clusters), judged_by
 
     def histogram(self, edges: NDArray[np.float64]) -> tuple[NDArray[np.int64], int, int]:
         """Verified PPLs in bins of growing `edges` (shape (B + 1,)): counts of shape (B,), and how many lie
@@ -227,6 +237,16 @@ def realised(state: RunState) -> Realised:
     tally = DecisionTally()
     tally.update(state)
     return tally.realised()
+
+
+def chain_ppl(sample: SampleState) -> float | None:
+    """Mean PPL over the verified steps that are part of a chain, not over drafts that were drawn again."""
+    scores = [
+        judged.ppl
+        for judged in sample.judged()
+        if judged.ppl is not None and is_score(judged.ppl) and not judged.discarded
+    ]
+    return float(np.mean(scores)) if scores else None
 
 
 def known_histogram(card: CalibrationCard | None) -> ScoreHistogram | None:
@@ -292,12 +312,12 @@ def _voted(problem: ProblemState) -> str | None:
     return vote(sample.answer for sample in problem.samples).winner
 
 
-def _judged(state: RunState) -> Iterator[tuple[int, int, Judged]]:
+def _judged(state: RunState) -> Iterator[tuple[ProblemState, int, Judged]]:
     """Problem, sample and decision, of all decisions."""
     for problem in state.problems:
         for sample in problem.samples:
             for judged in sample.judged():
-                yield problem.index, sample.index, judged
+                yield problem, sample.index, judged
 
 
 def estimate(sums: Sums) -> Estimate:

@@ -56,7 +56,7 @@ def agreements(state: RunState) -> tuple[Agreement, ...]:
 def _agreement(state: RunState, by: str, like: ev.AnswerJudged) -> Agreement:
     found = list(_judged(state, by))
     plain = [(problem, sample, said) for problem, sample, said in found if said.verdict != "unclear"]
-    names = [problem.repeats or problem.id for problem, _, _ in plain]
+    names = [problem.cluster for problem, _, _ in plain]
     unanswered = sum(bool(said.message) for _, _, said in found)
     differ = tuple(
         Difference(

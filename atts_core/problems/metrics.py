@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atts_core.conformal.intervals import NOTHING, Estimate, ratio_interval, t_quantile
-from atts_core.conformal.pvalues import is_score
+from atts_core.conformal.live import chain_ppl
 from atts_core.state import ProblemState, RunState, SampleState
 
 
@@ -87,10 +87,9 @@ def measure(state: RunState) -> Metrics:
     """The numbers of a run as far as it went."""
     rows = tuple(_row(problem) for problem in state.problems)
     known = _graded(state)
-    clusters = [problem.repeats or problem.id for problem in known]
+    clusters = [problem.cluster for problem in known]
     bests = [_best(problem) for problem in known]
     scored = [(best.correct, name) for best, name in zip(bests, clusters, strict=True) if best is not None]
-    names = [problem.repeats or problem.id for problem in state.problems]
     return Metrics(
         accuracy=achieved(state),
         best_of_m=_clustered(
@@ -98,17 +97,22 @@ def measure(state: RunState) -> Metrics:
         ),
         ties=sum(problem.finished and problem.tied for problem in state.problems),
         fallback=sum(row.fallback for row in rows),
-        target_share=_clustered(
-            [problem.target_tokens for problem in state.problems],
-            [problem.tokens for problem in state.problems],
-            names,
-        ),
+        target_share=target_share(state),
         right_per_1000_target_tokens=per_thousand(
             [sum(sample.correct is True for sample in problem.samples) for problem in known],
             [problem.target_tokens for problem in known],
             clusters,
         ),
         problems=rows,
+    )
+
+
+def target_share(state: RunState) -> Estimate:
+    """Of the tokens written in samples, discarded ones among them, those of the target."""
+    return _clustered(
+        [problem.target_tokens for problem in state.problems],
+        [problem.tokens for problem in state.problems],
+        [problem.cluster for problem in state.problems],
     )
 
 
@@ -122,11 +126,24 @@ def achieved(state: RunState) -> Accuracy:
     found = accuracy(
         [[bool(sample.correct) for sample in problem.samples] for problem in known],
         [bool(problem.correct) for problem in known],
-        [problem.repeats or problem.id for problem in known],
+        [problem.cluster for problem in known],
     )
-    if any(sample.end == "decided" for problem in known for sample in problem.samples):
+    if any(map(stopped_early, known)):
         return msgspec.structs.replace(found, sample=NOTHING, pass_at_k=())
     return found
+
+
+def is_graded(problem: ProblemState) -> bool:
+    """Whether its gold answer is known and every sample was found right or wrong, or stopped because the vote
+    was decided: all accuracies, also those of comparisons, are over such problems."""
+    return problem.correct is not None and all(
+        sample.correct is not None or sample.end == "decided" for sample in problem.samples
+    )
+
+
+def stopped_early(problem: ProblemState) -> bool:
+    """Whether samples were stopped because the vote was decided without them."""
+    return any(sample.end == "decided" for sample in problem.samples)
 
 
 def accuracy(
@@ -187,18 +204,12 @@ def _summed(
 
 
 def _graded(state: RunState) -> list[ProblemState]:
-    return [
-        problem
-        for problem in state.problems
-        if problem.correct is not None
-        and all(sample.correct is not None or sample.end == "decided" for sample in problem.samples)
-    ]
+    return [problem for problem in state.problems if is_graded(problem)]
 
 
 def _row(problem: ProblemState) -> ProblemRow:
     best = _best(problem)
-    scores = [score for sample in problem.samples if (score := _mean_ppl(sample)) is not None]
-    ended = None if problem.finished_at is None else problem.finished_at
+    scores = [score for sample in problem.samples if (score := chain_ppl(sample)) is not None]
     return ProblemRow(
         id=problem.id,
         gold=problem.gold,
@@ -217,7 +228,9 @@ def _row(problem: ProblemState) -> ProblemRow:
         taken_over=sum(sample.taken_over + sample.unverifiable for sample in problem.samples),
         draft_tokens=problem.draft_tokens,
         target_tokens=problem.target_tokens,
-        seconds=None if ended is None or problem.started_at is None else ended - problem.started_at,
+        seconds=None
+        if problem.finished_at is None or problem.started_at is None
+        else problem.finished_at - problem.started_at,
     )
 
 
@@ -226,12 +239,6 @@ def _best(problem: ProblemState) -> SampleState | None:
     scored = [
         (score, sample.index)
         for sample in problem.samples
-        if sample.end is not None and (score := _mean_ppl(sample)) is not None
+        if sample.end is not None and (score := chain_ppl(sample)) is not None
     ]
     return problem.samples[min(scored)[1]] if scored else None
-
-
-def _mean_ppl(sample: SampleState) -> float | None:
-    """Mean over the verified steps of a chain."""
-    scores = [judged.ppl for judged in sample.judged() if judged.ppl is not None and is_score(judged.ppl)]
-    return float(np.mean(scores)) if scores else None

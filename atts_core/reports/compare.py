@@ -2,7 +2,8 @@
 
 Runs are compared over the problems that both finished, problem by problem: a hard problem is hard in both and
 drops out of the difference. The samples of a problem are alike and count as one observation, their mean. With
-n such differences the interval is mean ± t(n − 1) · s / √n. It needs no random numbers, and by simulation of
+n such differences the interval is mean ± t(n − 1) · s / √n; a problem and its copies (`--repeat`) are one
+cluster, whose residuals are summed before they are squared. It needs no random numbers, and by simulation of
 16 samples a problem it covers 94 to 96 times in 100 from ten problems on, where percentiles of a bootstrap
 over problems cover 86 (ten problems) to 93 (fifty). Quotients of totals (tokens, take-over rates) are
 linearised: the interval is that of the residuals, by problem as well.
@@ -17,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atts_core import events as ev
-from atts_core.conformal.intervals import Estimate, ratio_interval, t_quantile
+from atts_core.conformal.intervals import Estimate, t_quantile
+from atts_core.conformal.live import realised
 from atts_core.errors import SettingsError
+from atts_core.problems.metrics import achieved, is_graded, stopped_early, target_share
 from atts_core.reports.timeline import elapsed
 from atts_core.state import ProblemState, RunState
 
@@ -33,6 +36,8 @@ COMPARED_SETTINGS = (
     "target_concurrency",
 )
 
+Pairs = list[tuple[ProblemState, ProblemState]]
+
 FEW = 10
 """Fewer common problems than this make any interval a rough one."""
 
@@ -46,7 +51,7 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One run by itself, over all of its own finished problems. Intervals are by problem."""
+    """One run by itself, as `metrics` measures it; over its own problems. Intervals are by problem."""
 
     run: str
     end: str
@@ -70,7 +75,10 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     realised: Estimate
     decisions: int
     draft_tokens: int
+    """With those of scores that were collected before the run, as `verified_tokens`."""
     target_tokens: int
+    target_share: Estimate
+    """Of the tokens written in samples, discarded ones among them; scores collected before are left out."""
     verified_tokens: int
     seconds: float
     """From the first sample's start to the end."""
@@ -133,10 +141,7 @@ def facts(run: Named) -> RunFacts:
     state, began = run.state, run.state.run
     if began is None:
         raise SettingsError(f"{run.name} holds no beginning of a run; there is nothing to compare.")
-    graded = [problem for problem in state.problems if _graded(problem)]
-    voted = [problem for problem in state.problems if problem.finished and problem.correct is not None]
-    counts = np.array([_decided(problem) for problem in state.problems], dtype=np.float64).reshape(-1, 2)
-    decided = counts[counts[:, 1] > 0]
+    reached = achieved(state)
     card = began.calibration
     return RunFacts(
         run=run.name,
@@ -153,13 +158,14 @@ def facts(run: Named) -> RunFacts:
         problems=len(state.problems),
         problems_finished=sum(problem.finished for problem in state.problems),
         samples_failed=state.samples_failed,
-        accuracy=_share([right_share(problem) for problem in graded]),
-        majority=_share([float(problem.correct is True) for problem in voted]),
+        accuracy=reached.sample,
+        majority=reached.majority,
         nominal=card.nominal if card is not None else None,
-        realised=ratio_interval(decided[:, 0], decided[:, 1]),
+        realised=realised(state).overall,
         decisions=state.overall.decisions,
         draft_tokens=state.draft_tokens,
         target_tokens=state.target_tokens,
+        target_share=target_share(state),
         verified_tokens=state.verified_tokens,
         seconds=elapsed(state),
     )
@@ -177,9 +183,6 @@ def pairing(first: Named, second: Named) -> Pairing:
         cautions=[*_cautions(first, second, pairs, strangers), *_of_times(differences)],
         differences=differences,
     )
-
-
-Pairs = list[tuple[ProblemState, ProblemState]]
 
 
 def common_problems(first: RunState, second: RunState) -> tuple[Pairs, int]:
@@ -221,14 +224,7 @@ def differing(first: RunState, second: RunState) -> list[tuple[str, str, str]]:
         label = name if name in ("mode", "rule", "alpha") else f"calibration {name}"
         found.append((label, mine_value, other_value))
     found += [
-        (name.replace("_", " "), one.settings.get(name), two.settings.get(name))
-        for name in (
-            "temperature",
-            "draft_tokens",
-            "target_tokens",
-            "draft_concurrency",
-            "target_concurrency",
-        )
+        (name.replace("_", " "), one.settings.get(name), two.settings.get(name)) for name in COMPARED_SETTINGS
     ]
     return [(name, _said(mine), _said(other)) for name, mine, other in found if mine != other]
 
@@ -237,17 +233,18 @@ def differing(first: RunState, second: RunState) -> list[tuple[str, str, str]]:
 
 
 def _differences(first: RunState, second: RunState, pairs: Pairs) -> list[Difference]:
-    graded = [pair for pair in pairs if all(map(_graded, pair))]
-    voted = [pair for pair in pairs if all(problem.correct is not None for problem in pair)]
+    graded = [pair for pair in pairs if all(map(is_graded, pair))]
+    # Where votes were decided early, chance decided neither which samples ended nor which problems are whole.
+    whole_ones = [] if _early(pairs) else graded
     decided = [pair for pair in pairs if all(_decided(problem)[1] for problem in pair)]
     timed = [pair for pair in pairs if all((_seconds(problem) or 0) > 0 for problem in pair)]
     found = [
-        _points("accuracy per sample", graded, right_share),
-        _points("accuracy by vote", voted, lambda problem: float(problem.correct is True)),
+        _points("accuracy per sample", whole_ones, right_share),
+        _points("accuracy by vote", graded, lambda problem: float(problem.correct is True)),
         _rates("taken over", decided),
         _saved("target tokens", pairs, target_tokens),
-        _saved("draft tokens", pairs, lambda problem: sum(s.draft_tokens for s in problem.samples)),
-        _saved("verified tokens", pairs, _verified),
+        _saved("draft tokens", pairs, lambda problem: problem.draft_tokens),
+        _saved("verified tokens", pairs, lambda problem: problem.verified_tokens),
         _speed_up("speed-up by problem", timed),
     ]
     whole = len(pairs) == len(first.problems) == len(second.problems)
@@ -264,10 +261,11 @@ def _differences(first: RunState, second: RunState, pairs: Pairs) -> list[Differ
 
 def _points(name: str, pairs: Pairs, of: Callable[[ProblemState], float]) -> Difference:
     one, two = _both(pairs, of)
-    low, high = _mean_interval(two - one)
-    if len(pairs) > 1 and not (two - one).any():
+    low, high = _mean_interval(two - one, pairs)
+    clusters = len({mine.cluster for mine, _ in pairs})
+    if clusters > 1 and not (two - one).any():
         # No problem differed: by the rule of three at most so many of all problems do.
-        high = 1 - 0.05 ** (1 / len(pairs))
+        high = 1 - 0.05 ** (1 / clusters)
         low = -high
     return Difference(
         name=name, unit="points", first=_mean(one), second=_mean(two), value=_mean(two - one),
@@ -285,7 +283,7 @@ def _rates(name: str, pairs: Pairs) -> Difference:
     rates = totals[:, 0] / totals[:, 1]
     residuals = (counts[:, :, 0] - rates * counts[:, :, 1]) / counts[:, :, 1].mean(axis=0)
     value = float(rates[1] - rates[0])
-    low, high = _mean_interval(residuals[:, 1] - residuals[:, 0])
+    low, high = _mean_interval(residuals[:, 1] - residuals[:, 0], pairs)
     return Difference(
         name=name, unit="points", first=float(rates[0]), second=float(rates[1]), value=value,
         low=None if low is None else max(value + low, -1.0),
@@ -302,7 +300,7 @@ def _saved(name: str, pairs: Pairs, of: Callable[[ProblemState], float]) -> Diff
             _nothing(name, "saved"), first=total, second=other, problems=len(pairs)
         )
     quotient = other / total
-    low, high = _mean_interval((two - quotient * one) / float(one.mean()))
+    low, high = _mean_interval((two - quotient * one) / float(one.mean()), pairs)
     return Difference(
         name=name, unit="saved", first=total, second=other, value=1 - quotient,
         low=None if high is None else 1 - quotient - high, high=None if low is None else 1 - quotient - low,
@@ -315,7 +313,7 @@ def _speed_up(name: str, pairs: Pairs) -> Difference:
     one, two = _both(pairs, lambda problem: _seconds(problem) or 0.0)
     logs = np.log(one / two) if pairs else np.empty(0)
     value = _mean(logs)
-    low, high = _mean_interval(logs)
+    low, high = _mean_interval(logs, pairs)
     return Difference(
         name=name, unit="times", first=_mean(one), second=_mean(two),
         value=None if value is None else math.exp(value), low=None if low is None else math.exp(low),
@@ -323,12 +321,20 @@ def _speed_up(name: str, pairs: Pairs) -> Difference:
     )  # fmt: skip
 
 
-def _mean_interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """mean ± t(n − 1) · s / √n; nothing for fewer than two values."""
-    if len(values) < 2:
+def _mean_interval(values: NDArray[np.float64], pairs: Pairs) -> tuple[float | None, float | None]:
+    """The interval of the mean of one value a pair, by cluster; nothing for fewer than two clusters.
+
+    With G clusters it is mean ± t(G − 1) · √(G / (G − 1) · Σ r²) / n with r a cluster's summed residuals,
+    which is mean ± t(n − 1) · s / √n where every problem is a cluster of its own.
+    """
+    places: dict[str, int] = {}
+    codes = [places.setdefault(mine.cluster, len(places)) for mine, _ in pairs]
+    if len(places) < 2:
         return None, None
-    half = t_quantile(len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half, float(values.mean()) + half
+    mean, groups = float(values.mean()), len(places)
+    sums = np.bincount(codes, weights=values - mean)
+    half = t_quantile(groups - 1) * math.sqrt(groups / (groups - 1) * float((sums**2).sum())) / len(values)
+    return mean - half, mean + half
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
@@ -353,9 +359,9 @@ def _nothing(name: str, unit: Unit) -> Difference:
 # What a problem came to.
 
 
-def _graded(problem: ProblemState) -> bool:
-    """Whether every sample ended and was found right or wrong."""
-    return problem.finished and all(sample.correct is not None for sample in problem.samples)
+def _early(pairs: Pairs) -> bool:
+    """Whether a vote that counts was decided before all samples had ended."""
+    return any(stopped_early(problem) for pair in pairs if all(map(is_graded, pair)) for problem in pair)
 
 
 def right_share(problem: ProblemState) -> float:
@@ -371,11 +377,7 @@ def _decided(problem: ProblemState) -> tuple[int, int]:
 
 def target_tokens(problem: ProblemState) -> float:
     """Tokens that the target wrote."""
-    return sum(sample.target_tokens for sample in problem.samples)
-
-
-def _verified(problem: ProblemState) -> float:
-    return sum(judged.tokens for sample in problem.samples for judged in sample.judged())
+    return problem.target_tokens
 
 
 def _seconds(problem: ProblemState) -> float | None:
@@ -383,10 +385,6 @@ def _seconds(problem: ProblemState) -> float | None:
     if problem.started_at is None or problem.finished_at is None:
         return None
     return problem.finished_at - problem.started_at
-
-
-def _share(values: Sequence[float]) -> Estimate:
-    return ratio_interval(np.array(values, dtype=np.float64), np.ones(len(values)))
 
 
 def _by_id(state: RunState) -> dict[tuple[str, int], ProblemState]:
@@ -447,7 +445,12 @@ def _of_problems(pairs: Pairs, most: int) -> Iterator[str]:
     failed = sum(any(s.end in ("failed", "stopped") for p in pair for s in p.samples) for pair in pairs)
     if failed:
         has = _count(failed, "problem has", "problems have")
-        yield f"{has} samples that failed or were stopped; accuracy per sample leaves out such problems."
+        yield f"{has} samples that failed or were stopped; accuracy leaves out such problems."
+    if _early(pairs):
+        yield (
+            "Votes were decided before all samples had ended, and which samples ended then is not left to"
+            " chance: accuracy is compared by vote alone."
+        )
     if all(problem.gold is None for pair in pairs for problem in pair):
         yield "No gold answers are known, so accuracy is not compared."
 

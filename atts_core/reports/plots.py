@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from atts_core.conformal.live import realised
 from atts_core.conformal.pvalues import is_score
-from atts_core.reports.compare import Named, facts, right_share, target_tokens
+from atts_core.problems.metrics import achieved, is_graded
+from atts_core.reports.compare import Named, right_share, target_tokens
 from atts_core.reports.svg import Axis, Plot
 from atts_core.reports.timeline import elapsed, intervals
 from atts_core.state import ProblemState, RunState
@@ -75,9 +76,9 @@ def accuracy_plot(runs: Sequence[Named]) -> str:
         own = [
             (target_tokens(problem), right_share(problem))
             for problem in run.state.problems
-            if problem.finished and all(sample.correct is not None for sample in problem.samples)
+            if is_graded(problem)
         ]
-        accuracy = facts(run).accuracy
+        accuracy = achieved(run.state).sample
         if own and accuracy.value is not None and accuracy.low is not None and accuracy.high is not None:
             dots += own
             mean = sum(tokens for tokens, _ in own) / len(own)

@@ -23,7 +23,7 @@ def read_details(file: RunFile, state: RunState, index: int) -> ProblemState | N
     scratch.run = state.run
     whole = ProblemState(
         index, known.id, known.question, known.gold, known.family,
-        [SampleState(number) for number in range(len(known.samples))],
+        [SampleState(number) for number in range(len(known.samples))], known.repeats,
     )  # fmt: skip
     nobody = ProblemState(0, "", "", None, "", [])  # those before it are never named
     scratch.problems = [*[nobody] * index, whole]

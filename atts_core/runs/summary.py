@@ -8,7 +8,7 @@ from atts_core.state import RunState
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run in numbers. Accuracy is over finished problems with a gold answer and no failed sample; where
+    """A run in numbers. Accuracy is over the problems of `metrics.is_graded`; where
     some were stopped early, by the vote alone: which samples ended then is not left to chance."""
 
     events: int = 0
@@ -132,7 +132,7 @@ class Tally:
             and len(self._graded.get(index, ())) + self._stopped.get(index, 0)
             == len(state.problems[index].samples)
         ]
-        whole = [] if self._stopped else graded
+        whole = [] if self._stopped.keys() & set(graded) else graded
         right = [sum(self._graded.get(index, {}).values()) for index in whole]
         for index in self._stopped.keys() & self._votes.keys() - self._saved.keys():
             self._saved[index] = saved_by(state.problems[index])

@@ -16,7 +16,7 @@ from atts_core.reports.compare import Difference, Named, Pairing, RunFacts, fact
 from atts_tui.commands.compare import load
 from atts_tui.text import clean_line
 
-ACCURACY, TARGET_TOKENS, SPEED_UP = "accuracy per sample", "target tokens", "speed-up of the whole run"
+ACCURACY, TARGET_TOKENS, SPEED_UP = "accuracy per sample", "target tokens", "speed-up of the run"
 """The differences of `pairing` that the table shows."""
 
 
@@ -111,14 +111,13 @@ def _columns(baseline: str) -> list[str]:
 
 def _cells(line: Line) -> list[str]:
     run = line.facts
-    written = run.draft_tokens + run.target_tokens
     return [
         clean_line(line.name) + ("" if run.end == "done" else f" ({run.end})"),
         _estimate(run.accuracy),
         _share(run.majority.value),
         _share(run.realised.value) if run.decisions else "–",
         f"{run.target_tokens:,}",
-        _share(run.target_tokens / written if written else None),
+        _share(run.target_share.value),
         f"{run.seconds:,.0f} s",
         *(_difference(line.against, name) for name in (ACCURACY, TARGET_TOKENS, SPEED_UP)),
     ]

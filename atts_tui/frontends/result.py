@@ -156,8 +156,7 @@ def as_text(state: RunState) -> str:
     lines += [line for judged in agreements(state) for line in judge_lines(judged)]
     run = state.run
     nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
-    written = state.draft_tokens + state.target_tokens
-    share = f"{state.target_tokens / written:.0%}" if written else "—"
+    share = "—" if state.target_share is None else f"{state.target_share:.0%}"
     if state.overall.decisions or nominal:
         share_of = f"{_percent(realised(state).overall)}{nominal}"
         lines.append(f"take-over: {share_of} of {state.overall.decisions:,} steps")

@@ -48,15 +48,15 @@ class ScorePane(Rows):
         overview, state = view.state.overview, view.state
         palette = view.palette
         rows: list[Row] = [progress_row(view, width), ((left_words(view, width), palette.muted),)]
-        by_vote, by_sample = estimate(overview.by_vote), estimate(overview.by_sample)
-        of = f" {overview.by_vote.clusters:,} problems" if overview.by_vote.clusters else ""
+        by_vote, by_sample = estimate(overview.by_vote), estimate(overview.right_samples)
+        of = f" {overview.by_vote.size:,} problems" if overview.by_vote.size else ""
         rows.append(_share(view, "right by vote", by_vote, of, width))
         rows.append(_share(view, "right samples", by_sample, "", width))
         nominal = state.run.calibration.nominal if state.run and state.run.calibration else None
         asked = f" asked {words.percent(nominal)}" if nominal is not None else ""
         rows.append(_share(view, "taken over", estimate(overview.taken_over), asked, width))
-        total = state.draft_tokens + state.target_tokens
-        share = words.percent(state.target_tokens / total) if total else "–"
+        total = state.written
+        share = "–" if state.target_share is None else words.percent(state.target_share)
         said = f" of {words.number(total)} tokens written"
         rows.append(
             (

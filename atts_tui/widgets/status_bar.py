@@ -196,8 +196,8 @@ class StatusBar(Rows):
 
     def _tokens(self, view: View, *, long: bool) -> Row:
         state, palette = view.state, view.palette
-        total = state.draft_tokens + state.target_tokens
-        share = words.percent(state.target_tokens / total) if total else "–"
+        total = state.written
+        share = "–" if state.target_share is None else words.percent(state.target_share)
         if long:
             return (
                 (words.number(total), palette.text),

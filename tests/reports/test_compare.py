@@ -7,8 +7,10 @@ from hypothesis import strategies as some
 
 from atts_core import events as ev
 from atts_core.errors import SettingsError
-from atts_core.reports.compare import Difference, Named, compare, pairing
+from atts_core.problems.metrics import achieved
+from atts_core.reports.compare import Difference, Named, compare, facts, pairing
 from atts_core.state import RunState
+from atts_tui.commands import suite_table
 
 Problem = tuple[str, list[tuple[bool, int]], float]
 """Id, samples (right, target tokens), seconds."""
@@ -52,6 +54,7 @@ def run(
             here = {"problem": index, "sample": number}
             events += [
                 (at, ev.SampleStarted(**here)),
+                (at, ev.VerificationStarted(**here, turn=0, tokens=7)),
                 (
                     at,
                     ev.VerdictReached(
@@ -225,3 +228,47 @@ def test_facts_are_over_a_run_s_own_problems() -> None:
         compare([run("A", A)])
     with pytest.raises(SettingsError, match="no beginning"):
         compare([run("A", A), Named("B", RunState())])
+
+
+def test_a_problem_and_its_copies_are_one_observation() -> None:
+    def copied(called: str, right: bool, times: int) -> Named:
+        made = run(
+            called, [(f"{n}#{k}", [(right != (n == 2), 10)], 1.0) for n in range(4) for k in range(times)]
+        )
+        for problem in made.state.problems:
+            if not problem.id.endswith("#0"):
+                problem.repeats = problem.id[:-2] + "#0"
+        return made
+
+    once, thrice = ((copied("A", False, times), copied("B", True, times)) for times in (1, 3))
+    for name in ("accuracy per sample", "accuracy by vote", "taken over"):
+        mine, other = of(name, *once), of(name, *thrice)
+        assert (mine.value, mine.low, mine.high) == pytest.approx((other.value, other.low, other.high))
+    same = of("accuracy per sample", thrice[0], thrice[0])
+    assert same.high == pytest.approx(1 - 0.05 ** (1 / 4)), "twelve pairs, four problems"
+    for made in thrice:
+        for problem in made.state.problems:
+            problem.repeats = "0#0" if problem.id != "0#0" else ""
+    assert of("accuracy per sample", *thrice).low is None, "one cluster says nothing of others"
+
+
+def test_a_failed_sample_leaves_its_problem_out_of_both_accuracies() -> None:
+    made = run("A", A)
+    made.state.problems[0].samples[0].end = "failed"
+    made.state.problems[0].samples[0].correct = None
+    assert facts(made).majority == achieved(made.state).majority
+    found = {difference.name: difference.problems for difference in pairing(made, run("B", B)).differences}
+    assert (found["accuracy per sample"], found["accuracy by vote"], found["target tokens"]) == (1, 1, 2)
+
+
+def test_what_was_verified_is_known_of_problems_whose_texts_were_put_away() -> None:
+    made = run("A", A)
+    for problem in made.state.problems:
+        for sample in problem.samples:
+            sample.put_away()
+    assert of("verified tokens", made, run("B", B)).first == 28.0
+
+
+def test_the_table_of_a_suite_names_differences_that_there_are() -> None:
+    names = {difference.name for difference in pairing(run("A", A), run("B", B)).differences}
+    assert {suite_table.ACCURACY, suite_table.TARGET_TOKENS, suite_table.SPEED_UP} <= names

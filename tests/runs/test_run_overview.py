@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 
 from atts_core import events as ev
 from atts_core import overview
-from atts_core.conformal.intervals import ratio_interval
-from atts_core.conformal.live import estimate, realised, signal_so_far
+from atts_core.conformal.intervals import Estimate, ratio_interval
+from atts_core.conformal.live import DecisionTally, estimate, realised, signal_so_far
 from atts_core.overview import SHARE_BINS, STEP, Sums
+from atts_core.problems.metrics import achieved, measure, target_share
+from atts_core.reports.compare import Named, facts, pairing
 from atts_core.runs.file import About, RunFile
 from atts_core.runs.reader import RunReader
+from atts_core.runs.summary import summarise
 from atts_core.runs.writer import RunWriter
 from atts_core.state import RunState
 
@@ -39,6 +43,21 @@ def unlimited(stamps: list[ev.Stamped]) -> RunState:
         overview.DETAILS_BYTES = before
 
 
+def with_copies(stamps: list[ev.Stamped]) -> list[ev.Stamped]:
+    """The second problem is a copy of the first, every other one stands for itself."""
+    found = []
+    for stamped in stamps:
+        event = stamped.event
+        if isinstance(event, ev.ProblemAdded):
+            event = msgspec.structs.replace(event, repeats="p0" if event.problem == 1 else "")
+        found.append(ev.Stamped(stamped.seq, stamped.at, event))
+    return found
+
+
+def told(estimate: Estimate) -> object:
+    return pytest.approx([estimate.value, estimate.low, estimate.high])
+
+
 def again(stamps: list[ev.Stamped], problem: int, sample: int) -> list[ev.Stamped]:
     """The events, and after the last of them one sample that goes on and ends anew."""
     state = RunState().fold(stamps)
@@ -59,7 +78,7 @@ def again(stamps: list[ev.Stamped], problem: int, sample: int) -> list[ev.Stampe
 @given(seed=st.integers(0, 2**32), at=st.integers(0, 10**6), retried=st.booleans())
 @settings(max_examples=40)
 def test_numbers_are_those_of_all_problems(seed: int, at: int, retried: bool, simulate: Simulate) -> None:
-    stamps = simulate(seed, problems=3)
+    stamps = with_copies(simulate(seed, problems=4))
     stamps = again(stamps, 1, 1) if retried else stamps[: at % len(stamps) + 1]
     state = RunState().fold(stamps)
     samples = [sample for problem in state.problems for sample in problem.samples]
@@ -83,18 +102,98 @@ def test_numbers_are_those_of_all_problems(seed: int, at: int, retried: bool, si
         assert problem.tokens == sum(s.draft_tokens + s.target_tokens for s in problem.samples)
         assert problem.failed == sum(s.end == "failed" for s in problem.samples)
         assert (problem.index in kept.looks) >= (problem.failed > 0)
-    decided = [p for p in state.problems if p.accepted + p.taken_over]
-    sums = estimate(kept.taken_over)
-    if decided:
-        exact = ratio_interval(
-            np.array([p.taken_over for p in decided], float),
-            np.array([p.accepted + p.taken_over for p in decided], float),
-        )
-        assert (sums.value, sums.low, sums.high) == pytest.approx((exact.value, exact.low, exact.high))
-        assert sums.value == state.overall.realised
+    rate = realised(state)
+    assert rate.decisions == state.overall.decisions
+    assert [turn.decisions for turn in rate.by_turn] == [t.decisions for t in state.by_turn if t.decisions]
+    sums, exact = estimate(kept.taken_over), rate.overall
+    assert [sums.value, sums.low, sums.high] == told(exact)
+    assert sums.value == state.overall.realised
+    reached = achieved(state)
+    for sums, exact in ((kept.right_samples, reached.sample), (kept.by_vote, reached.majority)):
+        found = estimate(sums)
+        assert [found.value, found.low, found.high] == told(exact)
+    short = summarise(state, 1)
+    assert (short.accuracy, short.majority) == (reached.sample.value, reached.majority.value)
+    assert (short.problems_graded, short.takeover_rate) == (reached.problems, exact_rate(state))
+    assert state.target_share == target_share(state).value
+    assert state.verified_tokens == sum(p.verified_tokens for p in state.problems) + 3 * collected(stamps)
     if finished:
         seconds = statistics.median_low(max(p.seconds, 0.001) for p in finished)
         assert kept.median_seconds == pytest.approx(seconds, rel=STEP - 1)
+
+
+def exact_rate(state: RunState) -> float | None:
+    return realised(state).overall.value
+
+
+def collected(stamps: list[ev.Stamped]) -> int:
+    return sum(isinstance(stamped.event, ev.ScoreCollected) for stamped in stamps)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_vote_decided_early_leaves_no_accuracy_per_sample_anywhere(simulate: Simulate, early: bool) -> None:
+    found = []
+    for stamped in simulate(3, problems=3):
+        event = stamped.event
+        if isinstance(event, ev.SampleFinished) and (event.problem, event.sample) == (0, 2):
+            event = msgspec.structs.replace(event, end="decided" if early else "answered", correct=None)
+            event = event if early else msgspec.structs.replace(event, correct=False)
+        elif isinstance(event, ev.SampleFinished):
+            event = msgspec.structs.replace(event, end="answered", correct=event.sample == 0)
+        elif isinstance(event, ev.ProblemFinished):
+            event = msgspec.structs.replace(event, correct=True)
+        found.append(ev.Stamped(stamped.seq, stamped.at, event))
+    state = RunState().fold(found)
+    per_sample = None if early else pytest.approx(1 / 3)
+    assert estimate(state.overview.right_samples).value == per_sample
+    assert achieved(state).sample.value == per_sample
+    assert summarise(state, 1).accuracy == per_sample
+    assert facts(Named("r", state)).accuracy.value == per_sample
+    pair = pairing(Named("r", state), Named("s", state))
+    compared = {difference.name: difference.first for difference in pair.differences}
+    assert compared.get("accuracy per sample") == per_sample
+    assert compared["accuracy by vote"] == 1.0
+    assert any("decided before" in caution for caution in pair.cautions) == early
+    for value in (estimate(state.overview.by_vote), achieved(state).majority):
+        assert value.value == 1.0
+
+
+def test_every_try_of_a_turn_is_a_decision_and_one_of_them_is_the_chain(
+    run_started: Callable[..., ev.RunStarted],
+) -> None:
+    here: dict[str, int] = {"problem": 0, "sample": 0, "turn": 0}
+    events: list[ev.AnyEvent] = [
+        run_started(1),
+        ev.ProblemAdded(problem=0, id="p", question="?", gold="2"),
+        ev.SampleStarted(problem=0, sample=0),
+    ]
+    for ppl in (1.9, 1.7, 1.8):
+        events += [
+            ev.DraftStarted(**here),
+            ev.DraftFinished(
+                **here, text="x", tokens=1, ended=False, seconds=0.0, first_token_seconds=0.0
+            ),
+            ev.VerificationStarted(**here, tokens=1),
+            ev.VerdictReached(
+                **here, verdict="take-over", ppl=ppl, p=0.9, alpha=0.5, threshold=1.5, mode="marginal",
+                rule="conformal", size=10, again=True, tokens=1, seconds=0.0,
+            ),
+        ]  # fmt: skip
+    live, state = DecisionTally(), RunState()
+    ended = ev.SampleFinished(problem=0, sample=0, end="answered", answer="2", correct=True)
+    events += [ev.AttemptKept(**here, attempt=1), ended]
+    for seq, event in enumerate(events, 1):
+        state.apply(ev.Stamped(seq, float(seq), event))
+        live.update(state)
+    sample = state.sample(0, 0)
+    for _ in range(2):
+        assert [(j.ppl, j.discarded) for j in sample.judged()] == [(1.9, True), (1.7, False), (1.8, True)]
+        assert live.realised() == realised(state)
+        assert realised(state).decisions == state.overall.decisions == sample.decisions == 3
+        assert live.signal(state) == signal_so_far(state)
+        assert measure(state).problems[0].mean_ppl == 1.7
+        sample.put_away()
+    assert sample.digest
 
 
 @given(clusters=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12))
