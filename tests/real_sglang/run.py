@@ -7,12 +7,17 @@
 Each release gets a virtual environment of its own in the user's cache folder, kept between runs: 1.3 GB
 (0.4.3.post4) and 1.9 GB (0.5.23). PyTorch must be a CPU build: where pip's indexes have none, name PyTorch's
 own CPU index with PIP_EXTRA_INDEX_URL.
+
+With --skip a machine that is offline, full, slow or short of memory is no failure: it says why it skips, and
+ends with 0. Whatever ends this program, the servers and all else that it started end with it.
 """
 
 # ruff: noqa: T201  # a program that talks
 
 import argparse
 import contextlib
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +31,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -44,6 +50,27 @@ RELEASES = {
 }
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE = 30.0
+"""Seconds that a program gets to end what it started."""
+ROOM = {"cache": 4 << 30, "temporary": 1 << 29, "memory": 4 << 30}
+"""Bytes: what an installation and its downloads take, the exported pair and the runs, two servers."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EAGAIN}
+NOT_OURS = (
+    "did not answer within",
+    "did not say within",
+    "is in use",
+    "Address already in use",
+    "was ended by SIGKILL",  # by the system, for want of memory
+    "No space left on device",
+    "Disk quota exceeded",
+    "Cannot allocate memory",
+    "can't start new thread",
+    "Resource temporarily unavailable",
+)
+"""What a start says that fails for reasons of the machine."""
+
+
 class NotPossible(Exception):  # noqa: N818
     """This machine cannot do it; says why in a line."""
 
@@ -52,12 +79,15 @@ def main() -> int:
     options = parser().parse_args()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "atts" / "real-sglang"
     limit = time.monotonic() + options.limit
+    end_on_signals()
     status = 0
     for release in options.release or RELEASES:
         try:
             python = install(release, cache, min(options.install_limit, limit - time.monotonic()))
             status = max(status, try_release(release, python, options, limit))
-        except NotPossible as reason:
+        except (NotPossible, OSError) as reason:
+            if isinstance(reason, OSError) and reason.errno not in FULL:
+                raise
             print(f"real SGLang {release}: SKIPPED, {reason}", flush=True)
             status = max(status, 0 if options.skip else 1)
     return status
@@ -74,60 +104,149 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def end_on_signals() -> None:
+    """A signal ends this program as an error would: everything is cleaned up."""
+    for number in ENDING:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def finish(command: list[str], seconds: float, **more: Any) -> "subprocess.CompletedProcess[str]":
+    """Runs a program to its end. If it takes longer, or if we are ended, it ends with all that it started.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer.
+    """
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.DEVNULL, start_new_session=True, **more
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=max(1.0, seconds))
+        except BaseException:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def require(what: str, free: int) -> None:
+    """Raises NotPossible where there is less than is needed."""
+    if free < ROOM[what]:
+        raise NotPossible(
+            f"it needs {ROOM[what] / 2**30:.1f} GB ({what}), and {free / 2**30:.1f} GB are free"
+        )
+
+
+def free_memory() -> int:
+    """Bytes that can be had; as much as is needed where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return ROOM["memory"]
+
+
+@contextlib.contextmanager
+def alone(file: Path, limit: float) -> Iterator[None]:
+    """One run at a time installs a release. Raises NotPossible where another one does until the limit."""
+    with file.open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > limit:
+                    raise NotPossible("another run was installing it all the time") from None
+                time.sleep(1)
+            else:
+                break
+        yield
+
+
 def install(release: str, cache: Path, seconds: float) -> Path:
     """The Python that has this release, installed where it is not yet. Raises NotPossible."""
     wanted = HERE / f"requirements-{release}.txt"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     key = hashlib.sha256(f"{TORCH}{version}{wanted.read_text()}".encode()).hexdigest()[:10]
     home = cache / f"{release}-{key}"
-    python, stamp = home / "bin" / "python", home / "installed"
-    if stamp.exists():
-        return python
-    print(f"real SGLang {release}: installing into {home} (at most {seconds:.0f} s) …", flush=True)
+    python = home / "bin" / "python"
     began, limit = time.monotonic(), time.monotonic() + seconds
-    shutil.rmtree(home, ignore_errors=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps"]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotPossible(f"the folder {cache} cannot be made ({error.strerror})") from None
+    with alone(cache / f"{release}.lock", limit):
+        if is_installed(python):
+            return python
+        shutil.rmtree(home, ignore_errors=True)
+        require("cache", shutil.disk_usage(cache).free)
+        print(f"real SGLang {release}: installing into {home} (at most {seconds:.0f} s) …", flush=True)
+        try:
+            _install(wanted, home, python, limit)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+        stamp_of(python).touch()
+    print(f"real SGLang {release}: installed within {time.monotonic() - began:.0f} s", flush=True)
+    return python
+
+
+def stamp_of(python: Path) -> Path:
+    """What lies in a virtual environment that was installed to its end."""
+    return python.parent.parent / "installed"
+
+
+def is_installed(python: Path) -> bool:
+    """Whether it is there, whole, and its Python still runs: the one that it was made of may be gone."""
+    if not stamp_of(python).exists():
+        return False
+    question = [str(python), "-c", "import importlib.metadata as m; m.version('sglang')"]
+    try:
+        return not finish(question, 60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
+    except FileNotFoundError:
+        return False
+    except subprocess.TimeoutExpired:
+        raise NotPossible("this machine is too busy: its Python did not start within 60 s") from None
+
+
+def _install(wanted: Path, home: Path, python: Path, limit: float) -> None:
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-input"]
     for command, failure in (
         ([sys.executable, "-m", "venv", str(home)], "no virtual environment can be made"),
         ([*pip, TORCH], f"pip finds no {TORCH}: name PyTorch's CPU index with PIP_EXTRA_INDEX_URL"),
         ([*pip, "-r", str(wanted)], "its packages cannot be installed"),
     ):
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                timeout=max(1.0, limit - time.monotonic()),
-                check=False,
+            done = finish(
+                command, limit - time.monotonic(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
         except subprocess.TimeoutExpired:
-            shutil.rmtree(home, ignore_errors=True)
-            raise NotPossible(f"it could not be installed within {seconds:.0f} s") from None
+            raise NotPossible("it could not be installed in time") from None
         if done.returncode:
-            shutil.rmtree(home, ignore_errors=True)
             words = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
             raise NotPossible(f"{failure} ({words})")
-    stamp.touch()
-    print(f"real SGLang {release}: installed within {time.monotonic() - began:.0f} s", flush=True)
-    return python
 
 
 def try_release(release: str, python: Path, options: argparse.Namespace, limit: float) -> int:
     """Serve the pair by this release and run the tests against it; returns pytest's status."""
-    with tempfile.TemporaryDirectory(prefix="atts-sglang-") as folder, contextlib.ExitStack() as stack:
+    require("temporary", shutil.disk_usage(tempfile.gettempdir()).free)
+    require("memory", free_memory())
+    with (
+        tempfile.TemporaryDirectory(prefix="atts-sglang-", ignore_cleanup_errors=True) as folder,
+        contextlib.ExitStack() as stack,
+    ):
         work = Path(folder)
-        subprocess.run(
-            [sys.executable, "-m", "atts_core.embedded.export", str(work / "pair")],
-            cwd=ROOT,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        try:
+            export(work / "pair", limit - time.monotonic())
+        except subprocess.TimeoutExpired:
+            raise NotPossible("no time was left to export the pair") from None
         config = work / "atts.toml"
         draft, target = free_ports()
         patience = max(1.0, min(300.0, limit - time.monotonic()))
         config.write_text(settings(release, python, work / "pair", draft, target, patience))
         environment = {**os.environ, "ATTS_HOME": str(work / "home"), "ATTS_CONFIG": str(config)}
-        stack.enter_context(servers(environment, release, "--restart" if options.faults else ""))
+        stack.enter_context(servers(environment, release, patience, "--restart" if options.faults else ""))
         environment |= {
             "ATTS_REAL_SGLANG_DRAFT": f"http://127.0.0.1:{draft}",
             "ATTS_REAL_SGLANG_TARGET": f"http://127.0.0.1:{target}",
@@ -136,18 +255,30 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
             "ATTS_REAL_SGLANG_FAULTS": "1" if options.faults else "",
             "ATTS_REAL_SGLANG_HOME": str(work / "home"),
         }
+        tests = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "real_sglang", str(HERE), "--durations=5"]
         try:
-            return subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-m", "real_sglang", str(HERE), "--durations=5"],
-                cwd=ROOT,
-                env=environment,
-                timeout=max(1.0, limit - time.monotonic()),
-                check=False,
-            ).returncode
+            return finish(tests, limit - time.monotonic(), cwd=ROOT, env=environment).returncode
         except subprocess.TimeoutExpired:
-            raise NotPossible(
+            raise NotPossible(  # -x: the first failure would have ended it
                 f"it was not done within {options.limit:.0f} s; nothing had failed by then"
             ) from None
+
+
+def export(folder: Path, seconds: float) -> None:
+    """The pair as folders that SGLang loads."""
+    command = [sys.executable, "-m", "atts_core.embedded.export", str(folder)]
+    done = finish(command, seconds, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode:
+        give_up("the pair cannot be exported", done.stderr)
+
+
+def give_up(what: str, said: str) -> NoReturn:
+    """Raises NotPossible where the words tell of the machine; else this is a failure, shown whole."""
+    lines = said.strip().splitlines() or [""]
+    if any(words in said for words in NOT_OURS):
+        raise NotPossible(f"{what}: {lines[-1]}")
+    print(said, flush=True)
+    sys.exit(1)
 
 
 def settings(release: str, python: Path, pair: Path, draft: int, target: int, patience: float) -> str:
@@ -195,32 +326,30 @@ def settings(release: str, python: Path, pair: Path, draft: int, target: int, pa
 
 
 @contextlib.contextmanager
-def servers(environment: dict[str, str], release: str, option: str) -> Iterator[None]:
+def servers(environment: dict[str, str], release: str, patience: float, option: str) -> Iterator[None]:
     """`atts servers up`, and down in the end whatever happens."""
     atts = [sys.executable, "-m", "atts_tui.cli", "servers"]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    heard = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment, "cwd": ROOT}
     began = time.monotonic()
     try:
-        up = subprocess.run(
-            [*atts, "up", "--name", "real", *filter(None, [option])],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if "did not answer within" in up.stderr:
-            raise NotPossible("this machine is too busy to start it: " + up.stderr.strip().splitlines()[-1])
+        up = finish([*atts, "up", "--name", "real", *filter(None, [option])], patience + 120, **heard)
         if up.returncode:
-            print(up.stdout, up.stderr, flush=True)
-            sys.exit(1)
+            give_up("this machine cannot start it", up.stdout + up.stderr)
         print(f"real SGLang {release}: serves the pair after {time.monotonic() - began:.0f} s", flush=True)
         yield
+    except subprocess.TimeoutExpired:
+        raise NotPossible("this machine is too busy to start it") from None
     finally:
-        down = subprocess.run(
-            [*atts, "down", "--all"], env=environment, capture_output=True, text=True, check=False
-        )
-        if down.returncode:
-            print(f"real SGLang {release}: NOT STOPPED: {down.stderr}", flush=True)
+        for number in ENDING:  # a second ctrl-C leaves nothing behind either
+            signal.signal(number, lambda *_: None)
+        try:
+            down = finish([*atts, "down", "--all"], 180, **heard)
+            said = down.stderr if down.returncode else ""
+        except subprocess.TimeoutExpired:
+            said = "`atts servers down` did not end within 180 s"
+        if said:
+            print(f"real SGLang {release}: NOT STOPPED: {said}", flush=True)
+        end_on_signals()
 
 
 def free_ports() -> tuple[int, int]:

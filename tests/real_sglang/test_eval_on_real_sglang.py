@@ -61,7 +61,7 @@ def evaluate(folder: Path, *options: str) -> dict[str, Any]:
         ],
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -123,7 +123,7 @@ def test_atts_check_finds_no_problem() -> None:
         [sys.executable, "-m", "atts_tui.cli", "check", "--json", *urls()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=3600,
         check=False,
     )
     found = json.loads(done.stdout)
