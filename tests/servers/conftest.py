@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 PATIENCE = 60.0
 Atts = Callable[..., subprocess.CompletedProcess[str]]
+Begin = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def ports(free_ports: Callable[[int], list[int]]) -> tuple[int, int]:
 
 @pytest.fixture
 def atts(home: Path) -> Iterator[Atts]:
-    """Runs `atts …` as a program; whatever servers it leaves up are stopped in the end."""
+    """Runs `atts …` as a program; whatever servers it leaves up are stopped in the end, or when we die."""
 
     def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -63,9 +65,34 @@ def atts(home: Path) -> Iterator[Atts]:
         assert "Traceback" not in done.stderr
         return done
 
+    # Lasting servers outlive a test run that is killed, so what stops them waits for its end outside of it.
+    down = shlex.join([sys.executable, "-m", "atts_tui.cli", "servers", "down", "--all", "--patience", "5"])
+    servers = shlex.quote(str(home / "servers"))
+    cleaner = subprocess.Popen(
+        ["/bin/sh", "-c", f"read -r _; [ ! -d {servers} ] || exec {down}"],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
     yield run
-    if (home / "servers").is_dir():
-        run("servers", "down", "--all", "--patience", "5")
+    cleaner.communicate(timeout=PATIENCE)
+    assert cleaner.returncode == 0
+
+
+@pytest.fixture
+def begin(home: Path) -> Iterator[Begin]:
+    """Starts `atts …` as a program that stays; it is gone in the end, whatever the test came to."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def run(*arguments: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "atts_tui.cli", *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+        begun.append(subprocess.Popen(command, text=True, **pipes))
+        return begun[-1]
+
+    yield run
+    for process in begun:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

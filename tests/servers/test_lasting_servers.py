@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from atts_core.servers.state import PairState, Process, Server, read_state, writ
 
 PATIENCE = 60.0
 Atts = Callable[..., subprocess.CompletedProcess[str]]
+Begin = Callable[..., "subprocess.Popen[str]"]
 
 
 def state_of(name: str = "main") -> PairState:
@@ -41,14 +44,15 @@ def until(what: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def starting(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "atts_tui.cli", "servers", "up", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        text=True,
-    )
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """The next line that a program writes; a test that waits in vain fails, and does not hang."""
+    assert process.stdout is not None
+    silent = threading.Timer(PATIENCE, process.kill)
+    silent.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        silent.cancel()
 
 
 def test_up_used_looked_at_and_down(atts: Atts, embedded: tuple[str, ...], home: Path) -> None:
@@ -96,14 +100,15 @@ def test_several_workers(atts: Atts, free_ports: Callable[[int], list[int]]) -> 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_starting_it_stops_what_it_started(
     atts: Atts,
+    begin: Begin,
     ports: tuple[int, int],
     pretend_python: Callable[..., Path],
     bystander: "subprocess.Popen[bytes]",
     number: signal.Signals,
 ) -> None:
     python = pretend_python(does="sleep 600 & exec -a sglang-main sleep 600")
-    up = starting(
-        *("--python", str(python), "--draft-model", "a", "--target-model", "b"),
+    up = begin(
+        *("servers", "up", "--python", str(python), "--draft-model", "a", "--target-model", "b"),
         *("--draft-port", str(ports[0]), "--target-port", str(ports[1])),
     )
     until(lambda: (state := read_state("main")) is not None and len(state.servers) == 2)
@@ -211,10 +216,11 @@ def test_one_that_dies_is_started_again(atts: Atts, embedded: tuple[str, ...]) -
     assert all(gone(pid) for pid in after)
 
 
-def test_in_the_foreground_the_death_of_one_ends_both(atts: Atts, embedded: tuple[str, ...]) -> None:
-    up = starting(*embedded, "--foreground")
-    assert up.stdout is not None
-    until(lambda: "ctrl-C stops them" in up.stdout.readline())
+def test_in_the_foreground_the_death_of_one_ends_both(
+    atts: Atts, begin: Begin, embedded: tuple[str, ...]
+) -> None:
+    up = begin("servers", "up", *embedded, "--foreground")
+    until(lambda: "ctrl-C stops them" in line_of(up))
     draft, target = pids()
     os.kill(target, signal.SIGKILL)
     _, err = up.communicate(timeout=PATIENCE)
@@ -223,10 +229,9 @@ def test_in_the_foreground_the_death_of_one_ends_both(atts: Atts, embedded: tupl
     assert gone(draft)
 
 
-def test_down_while_another_process_holds_them(atts: Atts, embedded: tuple[str, ...]) -> None:
-    up = starting(*embedded, "--foreground")
-    assert up.stdout is not None
-    until(lambda: "ctrl-C stops them" in up.stdout.readline())
+def test_down_while_another_process_holds_them(atts: Atts, begin: Begin, embedded: tuple[str, ...]) -> None:
+    up = begin("servers", "up", *embedded, "--foreground")
+    until(lambda: "ctrl-C stops them" in line_of(up))
     before = pids()
     assert "stopped by the `atts servers up` that held it" in atts("servers", "down").stdout
     up.communicate(timeout=PATIENCE)
@@ -268,12 +273,12 @@ def test_a_number_that_is_another_process_now_is_left_alone(
 
 
 def test_what_a_dead_leader_left_is_stopped(
-    atts: Atts, ports: tuple[int, int], pretend_python: Callable[..., Path], home: Path
+    atts: Atts, begin: Begin, ports: tuple[int, int], pretend_python: Callable[..., Path], home: Path
 ) -> None:
     """SGLang's scheduler may outlive its server and hold the GPU's memory."""
     python = pretend_python(does="exec -a sglang::scheduler sleep 600 &\nexec -a sglang sleep 600")
-    up = starting(
-        *("--python", str(python), "--draft-model", "a", "--target-model", "b"),
+    up = begin(
+        *("servers", "up", "--python", str(python), "--draft-model", "a", "--target-model", "b"),
         *("--draft-port", str(ports[0]), "--target-port", str(ports[1])),
     )
     until(lambda: (s := read_state("main")) is not None and [len(x.members()) for x in s.servers] == [2, 2])
@@ -291,18 +296,35 @@ def test_what_a_dead_leader_left_is_stopped(
     assert all(gone(pid) for pid in left)
 
 
-def test_a_log_is_followed_over_a_new_start(atts: Atts, embedded: tuple[str, ...], home: Path) -> None:
+def test_a_log_is_followed_over_a_new_start(
+    atts: Atts, begin: Begin, embedded: tuple[str, ...], home: Path
+) -> None:
     atts("servers", "up", *embedded)
-    follow = subprocess.Popen(
-        [sys.executable, "-m", "atts_tui.cli", "servers", "logs", "draft", "-f", "--lines", "1"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert follow.stdout is not None
-    assert "ready" in follow.stdout.readline()
-    with (home / "servers/main/draft.log").open("a") as log:
-        log.write("more \x1b[2J\x07 words\n")
-    assert follow.stdout.readline() == "more words\n"
+    follow = begin("servers", "logs", "draft", "-f", "--lines", "1")
+    assert "ready" in line_of(follow)
+    log = home / "servers/main/draft.log"
+    with log.open("a") as file:
+        file.write("more \x1b[2J\x07 words\n")
+    assert line_of(follow) == "more words\n"
+    log.write_text("anew\n")  # as a new start does
+    assert line_of(follow) == "anew\n"
     follow.send_signal(signal.SIGINT)
     follow.communicate(timeout=PATIENCE)
     assert follow.returncode == 0
+
+
+def test_servers_of_a_test_run_that_is_killed_are_stopped(home: Path, ports: tuple[int, int]) -> None:
+    """What the fixtures promise: a test run that is killed leaves no server behind."""
+    inner = home.parent / "test_inner.py"
+    up = ["servers", "up", "--preset", "embedded", "--draft-port", ports[0], "--target-port", ports[1]]
+    inner.write_text(
+        "import os, signal\n"
+        f"def test_it(atts):\n    atts(*map(str, {up}))\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    shutil.copy(Path(__file__).with_name("conftest.py"), inner.with_name("conftest.py"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]
+    command += [str(home.parent / "kept"), str(inner)]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stdout
+    left = next((home.parent / "kept").glob("*/atts/servers/main"))
+    until(lambda: not (left / "state.json").exists())
