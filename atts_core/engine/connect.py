@@ -8,6 +8,7 @@ from atts_core.engine.limits import Limiter
 from atts_core.engine.pair import Side, Worker
 from atts_core.errors import SettingsError
 from atts_core.events import Role
+from atts_core.serving.address import key_of
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import KeyRefused, RequestRefused, ServerError
 from atts_core.serving.server_info import ServerInfo, together
@@ -34,7 +35,7 @@ async def connect_side(
         ServerError: one of them does not answer, or is no SGLang server; the sentence names it.
         SettingsError: they serve different models, or the tokenizer cannot be read or is another one.
     """
-    key = environment.get(f"ATTS_{role.upper()}_API_KEY") or environment.get("ATTS_API_KEY")
+    key = key_of(role, environment)
     clients = [
         SGLangClient(url, role=role, connections=connections, timeouts=timeouts, api_key=key) for url in urls
     ]

@@ -1,10 +1,12 @@
 """A server's address and key, checked before anything is sent there."""
 
 import re
+from collections.abc import Mapping
 
 import httpx2
 
 from atts_core.errors import SettingsError
+from atts_core.events import Role
 from atts_core.serving.errors import Side
 from atts_core.serving.wording import readable
 
@@ -27,6 +29,11 @@ def server_url(url: str, role: Side) -> httpx2.URL:
             f"--{role} {shown} is not the address of a server: write it as in http://127.0.0.1:30000"
         )
     return parsed
+
+
+def key_of(role: Role, environment: Mapping[str, str]) -> str | None:
+    """The key of a role's servers: its own variable, or that of both."""
+    return environment.get(f"ATTS_{role.upper()}_API_KEY") or environment.get("ATTS_API_KEY")
 
 
 def server_headers(api_key: str | None, role: Side) -> dict[str, str]:

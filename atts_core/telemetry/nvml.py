@@ -22,6 +22,8 @@ SLOW_EVERY: Final = 5
 """Readings from one look at what changes slowly to the next."""
 REOPEN_EVERY: Final = 30.0
 """Seconds before a driver that failed is opened again: it may have been loaded anew."""
+LONGEST_CALL: Final = 2.0
+"""Seconds that the end of a run waits for a call of the driver; one of a broken GPU may never return."""
 
 THROTTLED: Final = {
     0x002: "set clocks",
@@ -367,16 +369,18 @@ class GpuSampler:
         self.close()
 
     def close(self) -> None:
-        """Ends the thread; returns once it has."""
+        """Ends the thread. One that hangs in the driver is left behind: it delivers nothing any more."""
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(LONGEST_CALL)
 
     def _run(self) -> None:
         ever = False
         try:
             while not self._closing.is_set():
                 snapshot = self._reader.read()
+                if self._closing.is_set():
+                    return
                 self._deliver(snapshot)
                 ever = ever or bool(snapshot[0])
                 if not snapshot[0] and not ever:

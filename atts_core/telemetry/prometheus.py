@@ -29,10 +29,10 @@ class Sample(NamedTuple):
     value: float
 
 
-def samples(text: str) -> Iterator[Sample]:
-    """All samples whose value is a number from 0 to 2⁵³."""
+def samples(text: str, prefix: str = "") -> Iterator[Sample]:
+    """All samples whose name begins so and whose value is a number from 0 to 2⁵³."""
     for line in text.splitlines():
-        if line.startswith("#") or len(line) > _LONGEST:
+        if line.startswith("#") or not line.startswith(prefix) or len(line) > _LONGEST:
             continue
         found = _SAMPLE.match(line)
         if found is None:

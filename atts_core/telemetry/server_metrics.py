@@ -11,15 +11,13 @@ over labels, which are summed. A series appears only after its first observation
 """
 
 import asyncio
-import math
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
 
 from atts_core.errors import AttsError
-from atts_core.telemetry.prometheus import LARGEST
+from atts_core.telemetry.prometheus import LARGEST, samples
 from atts_core.telemetry.readings import ServerReading
 
 METRICS_OFF: Final = "the server gives no metrics: start it with --enable-metrics"
@@ -34,18 +32,14 @@ LOADS_AGAIN: Final = 30
 Page = Callable[[str], Awaitable[str | None]]
 """Gives the text of a path of the server, None where it has no such path; raises AttsError where it fails."""
 
-_SAMPLE = re.compile(r"sglang:(\w+)(?:\{[^}]*\})?\s+([^\s]+)")
+_PREFIX: Final = "sglang:"
 
 
 def parse_metrics(text: str) -> ServerReading:
     """Reads the text of /metrics. Lines of other programs, and values that are no numbers, are left out."""
     values: dict[str, list[float]] = {}
-    for line in text.splitlines():
-        found = _SAMPLE.match(line)
-        if found:
-            number = _finite(found[2])
-            if number is not None:
-                values.setdefault(found[1], []).append(number)
+    for sample in samples(text, _PREFIX):
+        values.setdefault(sample.name.removeprefix(_PREFIX), []).append(sample.value)
     if not values:
         return ServerReading(unavailable="what /metrics answers is not an SGLang server's", source=METRICS)
     return ServerReading(
@@ -62,14 +56,6 @@ def parse_metrics(text: str) -> ServerReading:
         requests=_count(values, "num_requests_total"),
         source=METRICS,
     )
-
-
-def _finite(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and 0 <= number < LARGEST else None
 
 
 def _sum(values: dict[str, list[float]], name: str) -> float | None:

@@ -71,7 +71,7 @@ async def _look(arguments: argparse.Namespace) -> AsyncIterator[Finding]:
 
 
 async def _servers(session: Session) -> AsyncIterator[Finding]:
-    for side in (session.pair.draft, session.pair.target):
+    for side in session.pair.sides:
         prompt = side.tokenizer.render([{"role": "user", "content": "1 + 1"}])
         for client in (worker.client for worker in side.workers):
             info = client.info

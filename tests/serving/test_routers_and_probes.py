@@ -1,6 +1,7 @@
 """What stands in front of servers, what a server is asked before a run, and which key it gets."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from atts_core.config import Given, load
 from atts_core.engine.session import open_session
 from atts_core.errors import SettingsError
+from atts_core.servers import health
+from atts_core.servers.state import PairState, Server, identify
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import BadAnswer, KeyRefused, NotSGLang, ServerFailed, ServerTimeout
 from atts_core.serving.server_info import ServerInfo, behind_router, read_server, router_workers, together
@@ -187,6 +190,43 @@ async def test_a_probe_wants_a_token_and_not_only_an_answer(replay: Any, open_cl
     replay.on_generate(silent)
     with pytest.raises(ServerTimeout):
         await client.one_token(seconds=0.05)
+
+
+def lasting(url: str) -> PairState:
+    """A pair of one server that was started: this process, as far as its number tells."""
+    server = Server(
+        label="draft",
+        role="draft",
+        kind="sglang",
+        model="m",
+        url=url,
+        process=identify(os.getpid(), ""),
+        began=0.0,
+        ready=True,
+    )
+    return PairState(name="main", preset="", release="", servers=(server,))
+
+
+async def test_a_server_that_says_yes_and_gives_no_token_is_called_silent(
+    replay: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/health_generate of a busy server says yes while its detokenizer is dead."""
+    monkeypatch.setattr(health, "PATIENCE", 0.2)
+    replay.play_server("0.5.23")
+    replay.routes["GET /health_generate"] = answering({})
+
+    async def silent(_: Any, wire: Any) -> None:
+        await wire.until_closed()
+
+    replay.on_generate(silent)
+    (found,) = await health.pair_health(lasting(replay.url), {})
+    assert (found.condition, found.release) == ("silent", "0.5.23")
+    replay.on_generate(answering(read_as([[None, 5, None]], prompt=1)))
+    (found,) = await health.pair_health(
+        lasting(replay.url), {"ATTS_API_KEY": "k", "ATTS_DRAFT_API_KEY": "own"}
+    )
+    assert (found.condition, found.words) == ("answers", "")
+    assert replay.generations[-1].headers["authorization"] == "Bearer own"
 
 
 # keys and certificates

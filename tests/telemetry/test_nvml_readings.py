@@ -1,6 +1,7 @@
 """GPUs through NVML: nvidia-ml-py over a FAKE library in which anything may fail; a machine without one."""
 
 import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import pynvml
 import pytest
 from fake_nvml import GIB, Gpu, Instance, Library, Process, eight, playing
 
+from atts_core.telemetry import nvml
 from atts_core.telemetry.nvml import SLOW_EVERY, GpuSampler, NvmlReader, read_gpus, throttle_words
 
 PARENTS = {101: 100, 102: 101, 201: 200, 999: 1, 1: None}
@@ -215,6 +217,27 @@ def test_the_sampler_reads_until_it_is_closed(library: Library) -> None:
         for _ in range(3):
             gpus, _ = seen.get(timeout=20)
             assert len(gpus) == 8
+    assert library.opened == 0
+
+
+def test_a_driver_that_hangs_does_not_hold_up_the_end_of_a_run(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nvml, "LONGEST_CALL", 0.1)
+    called, let_go = threading.Event(), threading.Event()
+
+    def hang() -> dict[int, str]:
+        called.set()
+        let_go.wait(20)
+        return {}
+
+    seen: queue.Queue[Any] = queue.Queue()
+    with GpuSampler(seen.put, roles=hang) as sampler:
+        assert called.wait(20)
+    assert sampler._thread.is_alive()
+    let_go.set()
+    sampler._thread.join(20)
+    assert seen.empty()
     assert library.opened == 0
 
 
