@@ -8,6 +8,7 @@ import msgspec
 from atts_core import __version__
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import signal_so_far
+from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.reports import plots
 from atts_core.reports.compare import Difference, Named, RunFacts, compare, facts
 from atts_core.reports.timeline import DOING, StageTally
@@ -45,6 +46,10 @@ STAGES = (
     ("target", "target writes"),
     ("faint", "waits"),
 )
+
+
+MOST_PROBLEMS = 500
+"""Rows of a run's table of problems: more make a page heavy."""
 
 
 def report(runs: Sequence[Named]) -> str:
@@ -161,6 +166,7 @@ def _run(run: Named) -> list[str]:
         )
         parts.append(f'<p class="note">Of the time of all samples: {escape(shares)}.</p>')
     parts += _plot("Throughput", plots.throughput_plot(state), "", WHO)
+    parts += _measured(measure(state))
     card = began.calibration
     if card is not None:
         rows = [[name, str(value)] for name, value in msgspec.to_builtins(card).items() if name not in _LONG]
@@ -177,6 +183,52 @@ def _run(run: Named) -> list[str]:
         _table(["", ""], [*about, *([name, str(value)] for name, value in settings)]),
     ]
     return parts
+
+
+def _measured(found: Metrics) -> list[str]:
+    """What a run came to besides the overview's numbers, and every problem."""
+    reached, rate = found.accuracy, found.right_per_1000_target_tokens
+    rows = [["the target's share of the text", _estimate(found.target_share)]]
+    if reached.problems:
+        rows += [
+            ["right, sample of lowest mean PPL", _estimate(found.best_of_m)],
+            *([f"pass@{k}", _estimate(value)] for k, value in enumerate(reached.pass_at_k, start=1)),
+            ["right samples for 1,000 tokens of the target", _ratio(rate)],
+            ["tied votes, each as its lowest sample's answer", f"{found.ties:,}"],
+            ["answers graded by spelling alone", f"{found.fallback:,}"],
+        ]
+    note = f"{reached.problems:,} problems with a verdict; intervals are 95 %, by problem (copies as one)."
+    parts = ["<h3>Measures</h3>", _table(["", ""], rows), f'<p class="note">{escape(note)}</p>']
+    head = ["problem", "gold", "vote", "", "right", "mean PPL", "taken over", "draft", "target", "seconds"]
+    shown = found.problems[:MOST_PROBLEMS]
+    parts += ["<h3>Problems</h3>", _table(head, [_problem(row) for row in shown])]
+    note = "Right: of all samples. Draft, target: tokens written."
+    if len(shown) < len(found.problems):
+        note = f"The first {len(shown):,} of {len(found.problems):,} problems. {note}"
+    return [*parts, f'<p class="note">{escape(note)}</p>'] if shown else parts[:3]
+
+
+def _problem(row: ProblemRow) -> list[str]:
+    votes = f"{row.answer} ({row.votes} of {row.ended}{', tied' if row.tied else ''})"
+    return [
+        row.id,
+        "–" if row.gold is None else row.gold,
+        "–" if row.answer is None else votes,
+        {True: "✓", False: "✗", None: ""}[row.correct],
+        "–" if row.right is None else f"{row.right} of {row.samples}",
+        "–" if row.mean_ppl is None else f"{row.mean_ppl:.3f}",
+        f"{row.taken_over} of {row.decisions}" if row.decisions else "–",
+        f"{row.draft_tokens:,}",
+        f"{row.target_tokens:,}",
+        "–" if row.seconds is None else f"{row.seconds:,.1f}",
+    ]
+
+
+def _ratio(ratio: Ratio) -> str:
+    if ratio.value is None:
+        return "–"
+    interval = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{ratio.value:.2f}{interval}"
 
 
 _LONG = ("histogram", "identity")

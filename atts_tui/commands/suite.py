@@ -18,7 +18,7 @@ import msgspec
 from atts_core.engine.strategies.registry import METHOD, STRATEGIES
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs.folder import make_folder, run_files, runs_folder
-from atts_core.suites import Cell, PairSpec, SuiteFile, Value, expand, read_suite
+from atts_core.suites import CalibrationSpec, Cell, PairSpec, SuiteFile, Value, expand, read_suite
 from atts_tui.arguments.running import eval_options
 from atts_tui.commands.suite_table import suite_table
 from atts_tui.text import clean_line
@@ -122,6 +122,18 @@ def pair_options(pair: PairSpec | None) -> list[str]:
     return words
 
 
+def calibration_words(
+    cell: Cell, wanted: CalibrationSpec, dataset: str, options: Mapping[str, argparse.Action]
+) -> list[str]:
+    """The command that collects the scores of a run: runs for which it is the same share them."""
+    shared = {"takeover", "draft_tokens", "target_tokens", "temperature", "top_p", "turns"}
+    if STRATEGIES[str(cell.options.get("strategy", "atts"))].own_judge:
+        shared.add("strategy")  # its one model scores itself
+    said = {name: value for name, value in cell.options.items() if name in shared}
+    words = ["calibrate", dataset, "--limit", str(wanted.limit), "--samples", str(wanted.samples)]
+    return [*words, *_options(dict(sorted(said.items())), options), *pair_options(cell.pair)]
+
+
 def servers_name(pair: PairSpec) -> str:
     """The name under which a suite starts the servers of a pair."""
     return "suite-" + hashlib.sha256(msgspec.json.encode(pair)).hexdigest()[:8]
@@ -194,10 +206,7 @@ class Runner:
         if wanted is None or kind is None or not kind.calibrated or "calibration" in cell.options:
             return []
         dataset = wanted.dataset or str(cell.options["dataset"])
-        shared = ("takeover", "draft_tokens", "target_tokens", "temperature", "top_p", "turns")
-        options = {name: cell.options[name] for name in shared if name in cell.options}
-        words = ["calibrate", dataset, "--limit", str(wanted.limit), "--samples", str(wanted.samples)]
-        words += _options(options, self._options) + pair_options(cell.pair)
+        words = calibration_words(cell, wanted, dataset, self._options)
         name = hashlib.sha256(msgspec.json.encode(words)).hexdigest()[:12]
         path = self._folder / "calibrations" / f"{name}.npz"
         if not path.exists():

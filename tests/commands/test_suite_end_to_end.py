@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from atts_core.suites import CalibrationSpec, Cell
+from atts_tui.arguments.running import eval_options
+from atts_tui.commands.suite import calibration_words
+
 PATIENCE = 120.0
 SUITE = """
 baseline = "draft-only"
@@ -37,6 +41,19 @@ def suite(tmp_path: Path) -> Path:
     path = tmp_path / "small.toml"
     path.write_text(SUITE)
     return path
+
+
+def test_scores_are_of_the_models_that_a_run_asks() -> None:
+    wanted, options = CalibrationSpec(limit=3, samples=1), eval_options()
+
+    def words(**said: str | float) -> list[str]:
+        cell = Cell(name="r", pair=None, options={"dataset": "builtin", **said})
+        return calibration_words(cell, wanted, "builtin", options)
+
+    assert words(strategy="self-refine")[-2:] == ["--strategy", "self-refine"]
+    assert words(strategy="self-refine") != words(strategy="self-reject")
+    assert words() == words(strategy="atts") == words(takeover_rate=0.4, mode="conditional")
+    assert words(takeover="rewrite", temperature=0.7) == words(temperature=0.7, takeover="rewrite") != words()
 
 
 def start(suite: Path, *more: str) -> "subprocess.Popen[str]":

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from atts_core import events as ev
 from atts_core.errors import SettingsError
-from atts_core.reports import plots
+from atts_core.reports import html, plots
 from atts_core.reports.compare import Named
 from atts_core.reports.html import report
 from atts_core.reports.svg import Axis, Plot
@@ -91,6 +91,7 @@ def test_a_finished_run_has_every_plot_and_what_the_run_says() -> None:
     for said in (
         "Accuracy against target tokens", "PPL against the threshold", "Taken over by turn",
         "What every sample did when", "Throughput", "Calibration", "Settings", "288 verified steps",
+        "Measures", "pass@16", "Problems", "mean PPL",
     ):  # fmt: skip
         assert said in page
     assert "Against the first" not in page
@@ -99,6 +100,16 @@ def test_a_finished_run_has_every_plot_and_what_the_run_says() -> None:
     assert "16 samples in one and 8 in two" in both
     with pytest.raises(SettingsError, match="no beginning"):
         report([Named("none", RunState())])
+
+
+def test_every_problem_has_a_row_up_to_a_limit_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run(problems=3)
+    page = report([made])
+    assert all(f'<td class="name">{problem.id}</td>' in page for problem in made.state.problems)
+    monkeypatch.setattr(html, "MOST_PROBLEMS", 2)
+    page = report([made])
+    assert "The first 2 of 3 problems." in page
+    assert f'<td class="name">{made.state.problems[2].id}</td>' not in page
 
 
 def test_many_steps_are_thinned_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def line(row: Row, result: dict[str, Any]) -> str:
         percent(result["accuracy"]["sample"]),
         f"{result['accuracy']['majority']['value']:.1%}",
         f"{target:,}",
-        f"{target / (target + tokens['draft']):.0%}",
+        f"{tokens['target_share']['value']:.0%}",
         f"{result['seconds']:.0f} s",
     )
     return f"| {' | '.join(cells)} |"
