@@ -105,13 +105,36 @@ def listeners(ports: Iterable[int], proc: Path = _PROC) -> dict[int, int]:
         except OSError:  # another user's, or gone
             continue
         for descriptor in descriptors:
-            with contextlib.suppress(OSError):
-                target = os.readlink(descriptor)  # noqa: PTH115  # not a path, a name of the kernel's
-                port = inodes.get(target.removeprefix("socket:[").removesuffix("]"))
-                if port is not None:
-                    # Children inherit the socket; the oldest is the server itself.
-                    found[port] = min(found.get(port, int(process.name)), int(process.name))
+            port = inodes.get(_inode(descriptor))
+            if port is not None:
+                # Children inherit the socket; the oldest is the server itself.
+                found[port] = min(found.get(port, int(process.name)), int(process.name))
     return found
+
+
+def listens(session: int, port: int) -> bool | None:
+    """Whether a process of this session listens on a port of this machine. None: the system does not tell, or
+    nobody listens there."""
+    inodes = _inodes({port}, _PROC)
+    if not inodes:
+        return None
+    for pid in session_members(session):
+        try:
+            descriptors = list((_PROC / str(pid) / "fd").iterdir())
+        except OSError:
+            continue
+        if any(_inode(descriptor) in inodes for descriptor in descriptors):
+            return True
+    return False
+
+
+def _inode(descriptor: Path) -> str:
+    """Of the socket behind a descriptor; "" where there is none."""
+    try:
+        target = os.readlink(descriptor)  # noqa: PTH115  # not a path, a name of the kernel's
+    except OSError:
+        return ""
+    return target.removeprefix("socket:[").removesuffix("]")
 
 
 def _inodes(ports: set[int], proc: Path) -> dict[str, int]:

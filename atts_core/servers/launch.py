@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from atts_core.errors import RunError
-from atts_core.processes import command_line, session_members
+from atts_core.processes import command_line, listens, session_members
 from atts_core.servers import logs
 from atts_core.servers.plan import PairPlan, ServerPlan, environment_of
 from atts_core.servers.ports import require_free
@@ -125,7 +125,7 @@ async def wait_ready(
     """Wait until the server generates a token; returns the processes that it needs for that.
 
     Raises:
-        RunError: it ended, or its patience ran out; with what its log said last.
+        RunError: it ended, or its patience ran out; with what its log said last. Or another program answers.
     """
     log = log_path(plan.name, server.label)
     began = time.monotonic()
@@ -143,6 +143,11 @@ async def wait_ready(
             tell(server.label, logs.progress(log))
             await asyncio.wait([works], timeout=_LOOK)
         works.result()
+        if listens(process.pid, server.port) is False:
+            raise RunError(
+                f"What answers on port {server.port} is not the {server.label} server that was started: "
+                f"another program took the port meanwhile; choose another with --{server.role}-port."
+            )
     finally:
         works.cancel()
     tell(server.label, "answering")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from atts_core.processes import boot_identity, process_space, process_start
+from atts_core.processes import boot_identity, listeners, process_space, process_start
 from atts_core.servers.state import PairState, Process, Server, read_state, write_state
 
 PATIENCE = 60.0
@@ -158,6 +159,31 @@ def test_a_server_that_ends_is_reported_with_its_own_words(
     if "echo" in does:
         assert does.split("'" if "'" in does else '"')[1].rstrip(".") in last
     assert read_state("main") is None
+
+
+def test_a_server_of_somebody_else_that_took_the_port_meanwhile_is_not_ours(
+    atts: Atts, ports: tuple[int, int], pretend_python: Callable[..., Path]
+) -> None:
+    """Two users who start servers on the default ports at the same time: the slower one must not use the
+    other's."""
+    serve = (
+        "from http.server import *\n"
+        "class H(SimpleHTTPRequestHandler):\n"
+        "    def do_GET(self): self.send_response(200); self.end_headers()\n"
+        'HTTPServer(("127.0.0.1", int(__import__("sys").argv[1])), H).serve_forever()'
+    )
+    other = f"setsid --fork {sys.executable} -c {shlex.quote(serve)} $8"
+    python = pretend_python(does=f"{other} & echo $8 >&2; exec -a sglang sleep 600")
+    try:
+        done = atts(
+            *("servers", "up", "--python", str(python), "--draft-model", "a", "--target-model", "b"),
+            *("--draft-port", str(ports[0]), "--target-port", str(ports[1])),
+            status=1,
+        )
+    finally:
+        for pid in listeners(ports).values():
+            os.kill(pid, signal.SIGKILL)
+    assert "server that was started: another program took the port meanwhile" in done.stderr
 
 
 def test_a_server_that_never_answers_is_given_up(
