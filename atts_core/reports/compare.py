@@ -439,8 +439,9 @@ def _of_problems(pairs: Pairs, most: int) -> Iterator[str]:
             f"Only {len(pairs):,} of {most:,} problems were finished in both; the others are left out, and"
             " the times of the whole runs are not compared."
         )
-    if len(pairs) < FEW:
-        few = _count(len(pairs), "problem is", "problems are")
+    clusters = len({mine.cluster for mine, _ in pairs})
+    if clusters < FEW:
+        few = _count(clusters, "problem is", "problems are")
         yield f"{few} too few to trust the intervals, which take the differences for bell-shaped."
     failed = sum(any(s.end in ("failed", "stopped") for p in pair for s in p.samples) for pair in pairs)
     if failed:

@@ -57,10 +57,13 @@ def judge(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"interrupted; {done.samples:,} of {plan.samples:,} samples were judged\n")
         return 130
     _print(path, who, as_json=arguments.json)
-    left = plan.samples - done.samples + done.unanswered
+    left = []
+    if done.samples < plan.samples:
+        left.append(f"ended before {plan.samples - done.samples:,} samples were asked about")
+    if done.unanswered:
+        left.append(f"no usable reply about {done.unanswered:,} samples, such as: {done.why}")
     if left:
-        why = f", such as: {done.why}" if done.why else ""
-        sys.stderr.write(clean(f"without a usable reply: {left:,} samples{why}; say it again to ask again\n"))
+        sys.stderr.write(clean_line(f"{'; '.join(left)}; say it again to ask about these") + "\n")
     return int(bool(left))
 
 

@@ -246,6 +246,7 @@ def test_a_problem_and_its_copies_are_one_observation() -> None:
         assert (mine.value, mine.low, mine.high) == pytest.approx((other.value, other.low, other.high))
     same = of("accuracy per sample", thrice[0], thrice[0])
     assert same.high == pytest.approx(1 - 0.05 ** (1 / 4)), "twelve pairs, four problems"
+    assert any(said.startswith("4 problems are too few") for said in pairing(*thrice).cautions)
     for made in thrice:
         for problem in made.state.problems:
             problem.repeats = "0#0" if problem.id != "0#0" else ""

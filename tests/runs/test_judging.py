@@ -426,6 +426,9 @@ def test_the_command_says_what_it_sends_and_asks_first(
     assert main(["runs", "show", str(run), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert len(shown["judges"][0]["differ"]) == right
+    judge.reply = lambda _body, _number: completion("?")
+    assert main([*said, "--judge-model", "n", "--yes"]) == 1
+    assert "no usable reply about" in capsys.readouterr().err
     assert main(said) == 0  # nothing is left, so nothing is asked
     assert "nothing is left" in capsys.readouterr().err
 
