@@ -8,9 +8,9 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
-from typing import Final, Self, TypeVar, cast
+from typing import Final, Self, cast
 
 import httpx2
 import msgspec
@@ -33,7 +33,6 @@ from atts_core.serving.errors import BadAnswer, NotSGLang, ServerError, StreamCu
 from atts_core.serving.exchange import Exchange
 from atts_core.serving.failures import aborted, refusal, stream_refusal
 from atts_core.serving.requests import Checker, GenerateRequest, Sampling, new_rid
-from atts_core.serving.retries import Retries, Retry, safe_to_repeat
 from atts_core.serving.server_info import ServerInfo, behind_router, read_server, router_workers
 from atts_core.serving.timeouts import Timeouts
 
@@ -43,18 +42,13 @@ _DRAIN_SECONDS: Final = 1.0
 _WORKER_SECONDS: Final = 3.0
 """How long a router's worker may take to say what it is: it may not be reachable from here at all."""
 
-_ONCE: Final = Retries(attempts=1)
-
-T = TypeVar("T")
-
 
 class SGLangClient:
     """One server. Use it as a context, or call `connect` and `close`.
 
     `connections` is the number of generations and scorings in flight; more wait their turn. `api_key` is
-    sent as `Authorization: Bearer`. `tls` is for https URLs (default: the system's certificates). `retries`
-    is None where the caller repeats failed requests itself, as the engine does to show it. Proxies of the
-    environment are not used.
+    sent as `Authorization: Bearer`. `tls` is for https URLs (default: the system's certificates). Proxies of
+    the environment are not used. A failed request is the caller's to repeat, as the engine does and shows.
     """
 
     def __init__(
@@ -64,7 +58,6 @@ class SGLangClient:
         role: Role,
         connections: int = 64,
         timeouts: Timeouts | None = None,
-        retries: Retries | None = None,
         api_key: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -72,7 +65,6 @@ class SGLangClient:
         base = server_url(url, role)
         self.role: Role = role
         self.timeouts = timeouts or Timeouts()
-        self._retries = retries or _ONCE
         self._info: ServerInfo | None = None
         self._checker: Checker | None = None
         self._vocab_size: int | None = None
@@ -250,81 +242,52 @@ class SGLangClient:
 
     # generating and scoring
 
-    async def generate(
-        self, request: GenerateRequest, *, on_retry: Callable[[Retry], None] | None = None
-    ) -> AsyncIterator[GenerateUpdate]:
+    async def generate(self, request: GenerateRequest) -> AsyncIterator[GenerateUpdate]:
         """Streams what the model writes; the last update, and only it, has `finish`.
 
-        Leaving the iteration early, or cancelling it, closes the connection and so frees the server. A failed
-        attempt is repeated only before its first update.
+        Leaving the iteration early, or cancelling it, closes the connection and so frees the server.
 
         Raises:
             InvalidRequest: it was not sent (`ContextFull`: it does not fit). RequestRefused, ServerBusy,
             ServerFailed, ServerUnreachable, ServerTimeout, StreamCut, BadAnswer: see there.
         """
-        async with self._places:
-            for attempt in range(1, self._retries.attempts + 1):
-                begun = False
-                try:
-                    async with contextlib.aclosing(self._stream(request, attempt)) as updates:
-                        async for update in updates:
-                            begun = True
-                            yield update
-                    return
-                except ServerError as error:
-                    again = safe_to_repeat(error, repeatable=self._repeatable(request))
-                    if begun or not again or attempt == self._retries.attempts:
-                        raise
-                    await self._back_off(attempt, error, on_retry)
+        async with self._places, contextlib.aclosing(self._stream(request)) as updates:
+            async for update in updates:
+                yield update
 
-    async def complete(
-        self, request: GenerateRequest, *, on_retry: Callable[[Retry], None] | None = None
-    ) -> Generation:
+    async def complete(self, request: GenerateRequest) -> Generation:
         """The same without streaming: the whole answer at once. Raises as `generate` does."""
+        rid = request.rid or new_rid()
+        checker, vocab_size = self._ready()
+        body = await self._post(checker.generation(request, stream=False, rid=rid), self.timeouts.total)
+        with self._exchange.checked():
+            whole = generation(
+                body,
+                prompt_tokens=len(request.input_ids),
+                vocab_size=vocab_size,
+                want_logprobs=request.logprobs,
+            )
+        if whole.finish.type == "abort" and rid not in self._aborted:
+            raise aborted(whole.finish, role=self.role, url=self.url)
+        self._aborted.discard(rid)
+        return whole
 
-        async def attempt(number: int) -> Generation:
-            rid = _rid(request, number)
-            checker, vocab_size = self._ready()
-            body = await self._post(checker.generation(request, stream=False, rid=rid), self.timeouts.total)
-            with self._exchange.checked():
-                whole = generation(
-                    body,
-                    prompt_tokens=len(request.input_ids),
-                    vocab_size=vocab_size,
-                    want_logprobs=request.logprobs,
-                )
-            if whole.finish.type == "abort" and rid not in self._aborted:
-                raise aborted(whole.finish, role=self.role, url=self.url)
-            return whole
-
-        return await self._persist(attempt, self._repeatable(request), on_retry)
-
-    async def score(
-        self,
-        prefix_ids: Sequence[int],
-        step_ids: Sequence[int],
-        *,
-        on_retry: Callable[[Retry], None] | None = None,
-    ) -> StepScore:
+    async def score(self, prefix_ids: Sequence[int], step_ids: Sequence[int]) -> StepScore:
         """Log-probabilities of exactly the tokens of a step, shape (len(step_ids),), from one prefill.
 
         Raises as `generate` does.
         """
+        checker, vocab_size = self._ready()
+        content = checker.scoring(prefix_ids, step_ids, rid=new_rid())
+        began = time.perf_counter()
+        # one prefill and one token: a dead scheduler is noticed as soon as in a stream
+        body = await self._post(content, self.timeouts.first_token)
+        seconds = time.perf_counter() - began
+        with self._exchange.checked():
+            return step_score(body, prefix_ids, step_ids, vocab_size=vocab_size, seconds=seconds)
 
-        async def attempt(_: int) -> StepScore:
-            checker, vocab_size = self._ready()
-            content = checker.scoring(prefix_ids, step_ids, rid=new_rid())
-            began = time.perf_counter()
-            # one prefill and one token: a dead scheduler is noticed as soon as in a stream
-            body = await self._post(content, self.timeouts.first_token)
-            seconds = time.perf_counter() - began
-            with self._exchange.checked():
-                return step_score(body, prefix_ids, step_ids, vocab_size=vocab_size, seconds=seconds)
-
-        return await self._persist(attempt, True, on_retry)
-
-    async def _stream(self, request: GenerateRequest, attempt: int) -> AsyncGenerator[GenerateUpdate, None]:
-        rid = _rid(request, attempt)
+    async def _stream(self, request: GenerateRequest) -> AsyncGenerator[GenerateUpdate, None]:
+        rid = request.rid or new_rid()
         checker, vocab_size = self._ready()
         content = checker.generation(request, stream=True, rid=rid)
         limits = self.timeouts
@@ -421,37 +384,3 @@ class SGLangClient:
         """The whole answer to a request that may stay silent for `silence` seconds."""
         async with self._places:
             return await self._exchange.asked(content, silence)
-
-    # attempts
-
-    async def _persist(
-        self,
-        attempt: Callable[[int], Awaitable[T]],
-        repeatable: bool,
-        on_retry: Callable[[Retry], None] | None,
-    ) -> T:
-        number = 1
-        while True:
-            try:
-                return await attempt(number)
-            except ServerError as error:
-                if number == self._retries.attempts or not safe_to_repeat(error, repeatable=repeatable):
-                    raise
-                await self._back_off(number, error, on_retry)
-            number += 1
-
-    async def _back_off(
-        self, attempt: int, error: ServerError, on_retry: Callable[[Retry], None] | None
-    ) -> None:
-        delay = self._retries.delay(attempt)
-        if on_retry is not None:
-            on_retry(Retry(attempt=attempt + 1, delay=delay, error=error))
-        await asyncio.sleep(delay)
-
-    def _repeatable(self, request: GenerateRequest) -> bool:
-        return request.sampling.greedy or (request.sampling.seed is not None and self.info.features.seeded)
-
-
-def _rid(request: GenerateRequest, attempt: int) -> str:
-    """A new identity for every attempt but the first: the server may still hold the one before."""
-    return request.rid if request.rid and attempt == 1 else new_rid()

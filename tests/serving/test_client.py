@@ -21,10 +21,8 @@ from atts_core.serving.errors import (
     ServerBusy,
     ServerFailed,
     ServerUnreachable,
-    StreamCut,
 )
 from atts_core.serving.requests import GenerateRequest, Sampling
-from atts_core.serving.retries import Retries, Retry
 from atts_core.serving.timeouts import Timeouts
 
 PROMPT = [0, 278, 297, 300, 298, 302, 295, 269, 303, 301, 18]
@@ -433,84 +431,15 @@ async def test_events_that_arrive_together_are_one_update(replay: Any, open_clie
     assert [len(u.ids) for u in updates] in ([3, 1], [4])
 
 
-# retries
+async def test_a_failed_request_is_the_callers_to_repeat(replay: Any, open_client: Any) -> None:
+    """The engine repeats, and shows it."""
 
+    async def busy(_: Any, wire: Any) -> None:
+        await wire.answer(503, '{"object":"error","message":"The request queue is full."}')
 
-def failing_first(times: int, status: int) -> Any:
-    count = 0
-
-    async def handler(_: Any, wire: Any) -> None:
-        nonlocal count
-        count += 1
-        if count <= times:
-            await wire.answer(status, '{"object":"error","message":"The request queue is full."}')
-        else:
-            await wire.answer(200, json.dumps(event([1, 2], LENGTH)))
-
-    return handler
-
-
-async def test_a_busy_server_is_asked_again(replay: Any, open_client: Any) -> None:
-    replay.on_generate(failing_first(2, 503))
-    client = await open_client(retries=Retries(attempts=3, first=0.0))
-    said: list[Retry] = []
-    assert (await client.complete(request(), on_retry=said.append)).ids == [1, 2]
-    assert [(r.attempt, type(r.error)) for r in said] == [(2, ServerBusy), (3, ServerBusy)]
-    assert len({r.json["rid"] for r in replay.generations}) == 3
-
-
-async def test_patience_with_a_busy_server_ends(replay: Any, open_client: Any) -> None:
-    replay.on_generate(failing_first(9, 503))
-    client = await open_client(retries=Retries(attempts=3, first=0.0))
-    with pytest.raises(ServerBusy, match="queue is full"):
-        await client.complete(request())
-    assert len(replay.generations) == 3
-
-
-@pytest.mark.parametrize(("temperature", "asked"), [(0.0, 2), (1.0, 1)])
-async def test_a_failed_request_is_repeated_only_where_that_changes_nothing(
-    replay: Any, open_client: Any, temperature: float, asked: int
-) -> None:
-    replay.on_generate(failing_first(1, 500))
-    client = await open_client(retries=Retries(attempts=3, first=0.0))
-    with contextlib.suppress(ServerFailed):
-        await client.complete(request(temperature=temperature, seed=1))  # this server ignores seeds
-    assert len(replay.generations) == asked
-
-
-async def test_a_stream_is_not_repeated_once_it_has_begun(replay: Any, open_client: Any) -> None:
-    async def handler(_: Any, wire: Any) -> None:
-        await wire.start_stream()
-        await wire.event(event([1]))
-        wire.cut()
-
-    replay.on_generate(handler)
-    client = await open_client(retries=Retries(attempts=3, first=0.0))
-    with pytest.raises(StreamCut):
-        await collect(client.generate(request(temperature=0.0)))
-    assert len(replay.generations) == 1
-
-
-async def test_a_stream_that_had_not_begun_is_repeated(replay: Any, open_client: Any) -> None:
-    async def handler(_: Any, wire: Any) -> None:
-        if len(replay.generations) == 1:
-            wire.cut()
-            return
-        await wire.start_stream()
-        await wire.event(event([1, 2], LENGTH))
-        await wire.end_stream()
-
-    replay.on_generate(handler)
-    client = await open_client(retries=Retries(attempts=3, first=0.0))
-    client._exchange.transport._idle.clear()  # a fresh connection, so that it is no stale one
-    ids, _, _ = await collect(client.generate(request(temperature=0.0)))
-    assert ids == [1, 2]
-
-
-async def test_without_retries_every_error_is_the_callers(replay: Any, open_client: Any) -> None:
-    replay.on_generate(failing_first(1, 503))
+    replay.on_generate(busy)
     client = await open_client()
-    with pytest.raises(ServerBusy):
+    with pytest.raises(ServerBusy, match="queue is full"):
         await client.complete(request())
     assert len(replay.generations) == 1
 

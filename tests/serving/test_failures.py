@@ -11,7 +11,7 @@ from atts_core.errors import AttsError
 from atts_core.serving import errors
 from atts_core.serving.answers import Finish, StreamedError
 from atts_core.serving.failures import aborted, refusal, server_words, stream_refusal
-from atts_core.serving.retries import Retries, safe_to_repeat
+from atts_core.serving.retries import Retries
 
 WHERE: dict[str, Any] = {"role": "target", "url": "http://h:1"}
 
@@ -84,19 +84,6 @@ def test_errors_inside_a_stream() -> None:
 def test_aborts() -> None:
     assert type(aborted(Finish("abort", message="m"), **WHERE)) is errors.ServerFailed
     assert type(aborted(Finish("abort", message="m", status_code=400), **WHERE)) is errors.RequestRefused
-
-
-def test_what_may_be_repeated() -> None:
-    unreachable = errors.ServerUnreachable("", **WHERE)
-    connect = errors.ServerTimeout("", **WHERE, kind="connect")
-    total = errors.ServerTimeout("", **WHERE, kind="total")
-    busy, failed, refused = (
-        kind("", **WHERE) for kind in (errors.ServerBusy, errors.ServerFailed, errors.RequestRefused)
-    )
-    assert all(safe_to_repeat(e, repeatable=False) for e in (unreachable, connect, busy))
-    assert not any(safe_to_repeat(e, repeatable=False) for e in (total, failed, refused))
-    assert all(safe_to_repeat(e, repeatable=True) for e in (total, failed))
-    assert not safe_to_repeat(refused, repeatable=True)
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))
