@@ -96,10 +96,10 @@ def test_it_is_wrong_at_most_as_often_as_stated(votes: dict[str | None, int], er
 async def test_a_decided_problem_ends_at_once_and_its_tokens_are_accounted_for(
     embedded_pair: tuple[str, str],
 ) -> None:
-    """Four places for sixteen samples, so that some have not begun when the vote is decided."""
+    """Two samples at a time of twelve, so that some have not begun when the vote is decided."""
     given_ = Given(
         draft=embedded_pair[0], target=embedded_pair[1], strategy="target-only", samples=12, seed=1,
-        stop_when_decided=0.0, target_concurrency=3, draft_concurrency=1,
+        stop_when_decided=0.0, target_concurrency=1, draft_concurrency=1,
     )  # fmt: skip
     problems = load_problems(Request(dataset="builtin", part="test", limit=1))
     async with open_session(load(given_, {}), {}) as opened:
