@@ -25,7 +25,7 @@ def step(text: str, turn: int = 0) -> list[ev.AnyEvent]:
     return [
         ev.DraftStarted(**AT, turn=turn),
         ev.DraftFinished(
-            **AT, turn=turn, text=text, tokens=1, ended=False, seconds=0, first_token_seconds=0, ids=(1,)
+            **AT, turn=turn, text=text, tokens=1, ended=False, seconds=0.0, first_token_seconds=0.0, ids=(1,)
         ),
     ]
 
@@ -33,7 +33,7 @@ def step(text: str, turn: int = 0) -> list[ev.AnyEvent]:
 def verdict(kind: ev.Verdict) -> ev.VerdictReached:
     return ev.VerdictReached(
         **AT, turn=0, verdict=kind, ppl=1.5, p=0.5, alpha=0.6, threshold=None, mode="", rule="", size=1,
-        tokens=1, seconds=0,
+        tokens=1, seconds=0.0,
     )  # fmt: skip
 
 
