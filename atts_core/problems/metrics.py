@@ -4,7 +4,7 @@ A problem that is a copy of another (`--repeat`) is as alike as its samples are,
 A tied vote counts as its winner does, the answer of the sample of lowest index among the tied ones.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from math import comb
 
 import msgspec
@@ -71,7 +71,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     accuracy: Accuracy
     best_of_m: Estimate
-    """Share of problems whose sample of lowest mean PPL is right, of those with any PPL."""
+    """Share of problems whose sample of lowest mean PPL is right, of those with any PPL; nothing where votes
+    were decided early, as of all that is said of samples."""
     ties: int
     """Finished problems with a tied vote, right or wrong."""
     fallback: int
@@ -87,8 +88,10 @@ def measure(state: RunState) -> Metrics:
     """The numbers of a run as far as it went."""
     rows = tuple(_row(problem) for problem in state.problems)
     known = _graded(state)
-    clusters = [problem.cluster for problem in known]
-    bests = [_best(problem) for problem in known]
+    # What is said of samples needs all of them: which ones end of a vote decided early is not left to chance.
+    whole = [] if any(map(stopped_early, known)) else known
+    clusters = [problem.cluster for problem in whole]
+    bests = [_best(problem) for problem in whole]
     scored = [(best.correct, name) for best, name in zip(bests, clusters, strict=True) if best is not None]
     return Metrics(
         accuracy=achieved(state),
@@ -99,8 +102,8 @@ def measure(state: RunState) -> Metrics:
         fallback=sum(row.fallback for row in rows),
         target_share=target_share(state),
         right_per_1000_target_tokens=per_thousand(
-            [sum(sample.correct is True for sample in problem.samples) for problem in known],
-            [problem.target_tokens for problem in known],
+            [sum(sample.correct is True for sample in problem.samples) for problem in whole],
+            [problem.target_tokens for problem in whole],
             clusters,
         ),
         problems=rows,
@@ -160,11 +163,15 @@ def accuracy(
         problems=len(right),
         sample=_clustered([sum(samples) for samples in right], [len(samples) for samples in right], names),
         majority=_clustered([float(vote) for vote in votes], ones, names),
-        pass_at_k=tuple(
-            _clustered([pass_at(k, len(samples), sum(samples)) for samples in right], ones, names)
-            for k in range(1, least + 1)
-        ),
+        pass_at_k=tuple(_pass_at_k(right, k, least // k, names) for k in range(1, least + 1)),
     )
+
+
+def _pass_at_k(right: Sequence[Sequence[bool]], k: int, tries: int, clusters: Iterable[Hashable]) -> Estimate:
+    """`tries`: of k samples each, that a problem has room for; pass@1 is the accuracy per sample, with its
+    interval."""
+    found = [tries * pass_at(k, len(samples), sum(samples)) for samples in right]
+    return _clustered(found, [tries] * len(right), clusters)
 
 
 def pass_at(k: int, samples: int, right: int) -> float:
@@ -187,12 +194,12 @@ def per_thousand(counts: Sequence[float], sizes: Sequence[float], clusters: Sequ
     return Ratio(1000 * ratio, max(0.0, 1000 * (ratio - half)), 1000 * (ratio + half))
 
 
-def _clustered(counts: Sequence[float], sizes: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
+def _clustered(counts: Sequence[float], sizes: Sequence[float], clusters: Iterable[Hashable]) -> Estimate:
     return ratio_interval(*_summed(counts, sizes, clusters))
 
 
 def _summed(
-    counts: Sequence[float], sizes: Sequence[float], clusters: Sequence[Hashable]
+    counts: Sequence[float], sizes: Sequence[float], clusters: Iterable[Hashable]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Both summed by cluster, each of shape (G,)."""
     places: dict[Hashable, int] = {}
@@ -235,10 +242,12 @@ def _row(problem: ProblemState) -> ProblemRow:
 
 
 def _best(problem: ProblemState) -> SampleState | None:
-    """The ended sample of lowest mean PPL, of equals the one of lowest index; None where none has a PPL."""
+    """Of the samples that ended by themselves the one of lowest mean PPL, of equals the one of lowest index;
+    None where none has a PPL."""
     scored = [
         (score, sample.index)
         for sample in problem.samples
-        if sample.end is not None and (score := chain_ppl(sample)) is not None
+        if sample.end not in (None, "decided", "stopped", "failed")
+        and (score := chain_ppl(sample)) is not None
     ]
     return problem.samples[min(scored)[1]] if scored else None

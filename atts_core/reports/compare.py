@@ -39,7 +39,7 @@ COMPARED_SETTINGS = (
 Pairs = list[tuple[ProblemState, ProblemState]]
 
 FEW = 10
-"""Fewer common problems than this make any interval a rough one."""
+"""Fewer common problems than this, copies not counted, make any interval a rough one."""
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -33,6 +33,8 @@ def test_pass_at_k_grows_from_the_accuracy_of_a_sample_to_any_of_them(right: lis
     found = accuracy(right, [samples[0] for samples in right])
     values = [estimate.value for estimate in found.pass_at_k]
     assert values[0] == pytest.approx(found.sample.value)
+    first, each = found.pass_at_k[0], found.sample
+    assert (first.low, first.high) == pytest.approx((each.low, each.high)), "one number, one interval"
     assert values[-1] == pytest.approx(sum(map(any, right)) / len(right))
     assert all(one <= other + 1e-12 for one, other in pairwise(values))  # type: ignore[operator]
     for estimate in (*found.pass_at_k, found.sample, found.majority):

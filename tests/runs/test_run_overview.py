@@ -149,6 +149,9 @@ def test_a_vote_decided_early_leaves_no_accuracy_per_sample_anywhere(simulate: S
     assert achieved(state).sample.value == per_sample
     assert summarise(state, 1).accuracy == per_sample
     assert facts(Named("r", state)).accuracy.value == per_sample
+    measured = measure(state)
+    assert (measured.best_of_m.value is None) == early
+    assert (measured.right_per_1000_target_tokens.value is None) == early
     pair = pairing(Named("r", state), Named("s", state))
     compared = {difference.name: difference.first for difference in pair.differences}
     assert compared.get("accuracy per sample") == per_sample
