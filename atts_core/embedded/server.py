@@ -120,6 +120,8 @@ def _count(most: int) -> Any:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it decides what an interrupt means
     listener = _listen(options.host, options.port)
     # Only now, because numpy reads the thread limits when it is first imported.
     from atts_core.embedded.app import EmbeddedApp  # noqa: PLC0415
@@ -160,12 +162,14 @@ async def _run(app: "EmbeddedApp", listener: socket.socket, watch_parent: bool) 
     import uvicorn  # noqa: PLC0415 - so that --help and a port in use answer at once
 
     class Server(uvicorn.Server):
-        """Prints one line of JSON when it is ready; ends with status 0 on SIGINT and SIGTERM."""
+        """Prints one line of JSON when it is ready; ends with status 0 on SIGTERM or a heeded SIGINT."""
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 with contextlib.suppress(NotImplementedError):
                     loop.add_signal_handler(number, self.handle_exit, number, None)
             yield

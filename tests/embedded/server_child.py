@@ -13,10 +13,11 @@ def command(*arguments):
 
 
 @contextlib.contextmanager
-def running_server(model, *arguments):
+def running_server(model, *arguments, watch_parent=True):
     """Yields (client, process); the server is gone afterwards."""
+    watching = ("--watch-parent",) if watch_parent else ()
     process = subprocess.Popen(
-        command("--model", model, "--watch-parent", *arguments),
+        command("--model", model, *watching, *arguments),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -30,6 +31,8 @@ def running_server(model, *arguments):
             yield client, process
     finally:
         process.stdin.close()
+        if not watch_parent:
+            process.terminate()
         process.wait(10)
         process.stdout.close()
 

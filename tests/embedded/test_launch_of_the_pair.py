@@ -59,6 +59,16 @@ async def test_the_pair_serves_and_is_gone_afterwards(folder):
     assert not servers.draft.running
 
 
+async def test_an_interrupt_is_for_whoever_started_them_to_heed(folder):
+    async with EmbeddedServers(folder, folder) as servers:
+        for pid in servers.pids:
+            os.kill(pid, signal.SIGINT)
+        assert not any(gone(pid, 1.0) for pid in servers.pids)
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            for url in (servers.draft_url, servers.target_url):
+                assert (await client.get(url + "/health_generate")).status_code == 200
+
+
 @pytest.mark.skipif(not all((MODELS / name).is_dir() for name in SHIPPED), reason="the pair is not here")
 async def test_without_names_it_is_the_shipped_pair_and_one_seed_is_one_text():
     body = {
@@ -221,7 +231,7 @@ def test_a_port_in_use_is_said_in_a_sentence(folder):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_requests_finish_and_ends_with_status_0(folder, how):
-    with running_server(folder) as (client, process):
+    with running_server(folder, watch_parent=False) as (client, process):
         body = {
             "input_ids": [5, 6],
             "stream": True,
