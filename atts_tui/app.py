@@ -99,6 +99,8 @@ class AttsApp(RunActions, Navigation, TakeAway):
         self._quiet = asyncio.Event()
         self.shown = asyncio.Event()
         """Set once the first frame is on the screen."""
+        self.lets_go = False
+        """Once the screen is left: whether its run is to go on as a process of its own."""
         self._epoch = player.epoch if player is not None else 0
         self._alerts = Alerts(self.state)
         self.view = View(
@@ -302,13 +304,16 @@ class AttsApp(RunActions, Navigation, TakeAway):
         elif self._control is None or not self._owns or self.state.finished is not None:
             self.exit()
         else:
-            self.push_screen(ConfirmQuit(self.view), self._answered)
+            question = ConfirmQuit(self.view)
 
-    def _answered(self, quits: bool | None) -> None:
-        if quits:
-            self.exit()
-        else:
-            self._show(slow=True)
+            def answered(quits: bool | None) -> None:
+                if quits:
+                    self.lets_go = question.lets_go
+                    self.exit()
+                else:
+                    self._show(slow=True)
+
+            self.push_screen(question, answered)
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the registry of actions, and every theme by name."""

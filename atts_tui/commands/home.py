@@ -22,20 +22,22 @@ def home(parse: Callable[[Sequence[str]], argparse.Namespace]) -> int:
     folder = runs_folder(None)
     from atts_tui.home.app import HomeApp  # noqa: PLC0415  # imports Textual, which only a screen needs
 
-    notice = ""
+    notice, trouble = "", False
     while True:
-        app = HomeApp(folder, given, notice=notice, **seen)
+        app = HomeApp(folder, given, notice=notice, trouble=trouble, **seen)
         command = app.run()
         if command is None or HomeApp.ended_from_outside():
             return app.return_code or 0
         seen["theme"] = app.theme
         arguments = parse(command)
         arguments.theme, arguments.from_home = app.theme, True
-        notice = ""
+        notice, trouble = "", False
         try:
             status = int(pkgutil.resolve_name(arguments.handler)(arguments))
         except AttsError as error:
-            notice = clean(str(error))
+            notice, trouble = clean(str(error)), True
         else:
+            if run := getattr(arguments, "let_go", ""):
+                notice = f"Run {run} goes on by itself. Enter on it watches it."
             if HomeApp.ended_from_outside():
                 return status

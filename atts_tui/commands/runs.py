@@ -15,7 +15,7 @@ from atts_core.errors import AttsError, SettingsError
 from atts_core.runs.details import LateDetails
 from atts_core.state import RunState
 from atts_tui.commands.control import Control, begin
-from atts_tui.commands.detach import detach, tell_parent
+from atts_tui.commands.detach import detach, let_go, tell_parent
 from atts_tui.commands.plan import Plan, plan_calibrate, plan_demo, plan_eval, plan_solve
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
@@ -134,7 +134,7 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
     files: list[Path] = []
     failure: list[AttsError] = []
 
-    async def both() -> None:
+    async def both() -> bool:
         events = bus.subscribe()
         narrator = Narrator(events) if getattr(arguments, "explain", False) else None
         app = AttsApp(
@@ -169,8 +169,13 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         state.fold(app.remaining())
+        return app.lets_go
 
-    asyncio.run(both())
+    lets_go = asyncio.run(both())
+    if lets_go and files and not failure and state.finished and state.finished.end == "interrupted":
+        sys.stdout.write(let_go(plan, arguments, files[0]))
+        arguments.let_go = files[0].stem  # the home screen says it where that comes next
+        return 0
     if state.run is not None:
         print_result(state, arguments, files[0] if files else None, "".join(lines))
     if failure:

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 from textual.screen import Screen
 
@@ -33,11 +33,13 @@ class HomeApp(Navigation, TakeAway):
     """Returns a command line, or None to leave."""
 
     def __init__(
-        self, folder: Path, given: Given, *, notice: str = "", export_folder: Path | None = None,
-        **look: Unpack[Look],
+        self, folder: Path, given: Given, *, notice: str = "", trouble: bool = False,
+        export_folder: Path | None = None, **look: Unpack[Look],
     ) -> None:  # fmt: skip
-        """`given` are the settings that a run would have; `notice` is what the run before had to say."""
+        """`given` are the settings that a run would have; `notice` is what the run before had to say, and
+        `trouble` whether that is an error."""
         super().__init__(**look)
+        self._trouble = trouble
         self._runs_folder, self._given, self._notice = folder, given, notice
         self._export_folder = export_folder
         self._player = None
@@ -61,7 +63,8 @@ class HomeApp(Navigation, TakeAway):
         self.run_worker(self._ask_servers(), name="servers")
         self.call_after_refresh(self._show, slow=True)
         if self._notice:
-            self.notify(self.glyphs.safe(self._notice), severity="error", markup=False, timeout=20)
+            severity: Literal["error", "information"] = "error" if self._trouble else "information"
+            self.notify(self.glyphs.safe(self._notice), severity=severity, markup=False, timeout=20)
 
     def _show(self, *, slow: bool) -> None:
         if self.screen is self.home_screen:

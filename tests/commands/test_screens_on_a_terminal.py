@@ -165,6 +165,49 @@ def test_home_solves_with_one_key_comes_back_and_is_left(tmp_path: Path) -> None
         terminal.close()
 
 
+def atts(home: Path, *arguments: str) -> str:
+    """What a command without a terminal says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "atts_tui.cli", *arguments],
+        capture_output=True, text=True, env={**os.environ, "ATTS_HOME": str(home)}, timeout=120,
+        stdin=subprocess.DEVNULL, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", ["calibrate", "home"])
+def test_a_run_let_go_of_goes_on_by_itself_to_its_end(
+    tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "mine.npz"
+    arguments = ["calibrate", "builtin", "--limit", "4", "--samples", "2", "-o", str(output)]
+    monkeypatch.setenv("ATTS_SAMPLES", "64")  # Home's problem takes a while with so many
+    terminal = Terminal(tmp_path, *(arguments if command == "calibrate" else ()))
+    try:
+        if command == "home":
+            terminal.wait_for(ENTERED, b"No runs yet")
+            terminal.type(b"\r")
+        terminal.wait_for(b"LIVE")
+        terminal.type(b"q")
+        terminal.wait_for(b"let it go on by itself")
+        terminal.said = b""
+        terminal.type(b"d")
+        if command == "home":
+            terminal.wait_for(ENTERED, b"goes on by itself.")
+            terminal.type(b"\x03")
+        assert terminal.ended() == 0
+        assert is_restored(terminal)
+        (path,) = run_files(tmp_path / "runs")
+        assert f"atts watch {path.stem}".encode() in terminal.said
+        assert "tokens: draft" in atts(tmp_path, "watch", path.stem, "--headless")
+        state = recorded(tmp_path)
+        assert state.finished is not None
+        assert state.finished.end == "done"
+        assert output.exists() == (command == "calibrate")
+    finally:
+        terminal.close()
+
+
 def test_home_told_to_end_from_outside_is_not_opened_again(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     try:
