@@ -158,7 +158,7 @@ async def test_pausing_goes_to_the_run_and_comes_back_as_an_event() -> None:
 
 
 async def test_help_lists_every_key_and_closes_by_the_key_that_opened_it() -> None:
-    async with running(mid(), size=(120, 70)) as (pilot, app, _):
+    async with running(mid(), size=(120, 80)) as (pilot, app, _):
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         assert "perplexity" in text(app)
