@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from atts_core import events as ev
 from atts_core.engine.pair import Pair, Side, Worker
+from atts_core.errors import SettingsError
 from atts_core.serving.errors import ServerBusy, ServerError, ServerTimeout, ServerUnreachable
 from atts_core.serving.server_info import difference
 
@@ -132,6 +133,8 @@ async def _look(side: Side, worker: Worker) -> str | None:
         other = difference(side.info, info)
         if not other:
             await worker.client.one_token()
+    except SettingsError as error:  # a router came back before servers of different models
+        return str(error).rstrip(".")
     except ServerError:
         return None
     return other

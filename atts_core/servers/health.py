@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from atts_core.errors import SettingsError
 from atts_core.servers.logs import progress
 from atts_core.servers.state import PairState, Server, log_path
 from atts_core.serving.address import key_of
@@ -93,7 +94,11 @@ async def _asked(client: SGLangClient, note: str) -> tuple[Condition, str, str]:
     try:
         release = (await client.connect()).release
         await client.read_text("1")
-    except (KeyRefused, NotSGLang) as error:  # something answers, but nobody can tell more of it
+    except (
+        KeyRefused,
+        NotSGLang,
+        SettingsError,
+    ) as error:  # something answers, but nobody can tell more of it
         return ("answers" if await client.works(PATIENCE) else "silent"), release, str(error)
     except RequestRefused:
         return "answers", release, note  # it was started without a tokenizer, and reads ids only

@@ -111,7 +111,8 @@ class SGLangClient:
 
         Raises:
             ServerUnreachable, ServerTimeout: nothing answers. KeyRefused: it wants another key.
-            NotSGLang: something else answers. Each ends the command with status 2: nothing has begun.
+            NotSGLang: something else answers. SettingsError: a router's servers are not one model. Each ends
+            the command with status 2: nothing has begun.
         """
         try:
             server = await self._about("/get_server_info", "/server_info")

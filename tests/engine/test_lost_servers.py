@@ -216,6 +216,32 @@ async def test_another_model_that_comes_up_in_its_place_is_not_used(
         await lost.close()
 
 
+async def test_a_router_that_comes_back_before_different_models_is_not_used_and_asked_again(
+    embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_session(load(given(*embedded_pair), {}), {}) as session:
+        bus = Bus()
+        subscription = bus.subscribe()
+        lost = servers.Servers(session.pair, bus.publish, patience=60)
+        monkeypatch.setattr(servers, "FIRST_PROBE", 0.01)
+        client = session.pair.target.workers[0].client
+        connect = client.connect
+
+        async def differing() -> Any:
+            monkeypatch.setattr(client, "connect", connect)
+            raise SettingsError("they serve different models.")
+
+        monkeypatch.setattr(client, "connect", differing)
+        lost.failed(session.pair.target, 0, ServerUnreachable("gone", role="target", url=client.url))
+        seen: list[ev.AnyEvent] = []
+        async for batch in subscription.batches():
+            seen += [stamped.event for stamped in batch]
+            if count(ev.ServerFound, 1)(seen):
+                break
+        assert any("not used: they serve different models." in getattr(e, "message", "") for e in seen)
+        await lost.close()
+
+
 async def test_servers_of_one_model_must_be_the_same_model(embedded_pair: tuple[str, str]) -> None:
     draft, target = embedded_pair
     with pytest.raises(SettingsError, match=f"{target} serves .*{draft}.* must serve the same") as caught:
