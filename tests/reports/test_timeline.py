@@ -16,6 +16,9 @@ from atts_core.reports.timeline import (
 )
 from atts_core.state import ProblemState, RunState, SampleState, Span, Turn
 
+LONGEST = 80.0
+"""Seconds: more than four turns of three stages with their gaps can take."""
+
 gaps = some.floats(0, 3).map(lambda value: round(value, 2))
 stages = some.sampled_from(["draft", "verify", "target"])
 
@@ -40,7 +43,7 @@ def samples(draw) -> SampleState:
 
 @given(samples(), gaps)
 def test_a_sample_is_always_at_something(sample: SampleState, later: float) -> None:
-    now = (30.0 if sample.ended_at is None else sample.ended_at) + later
+    now = (LONGEST if sample.ended_at is None else sample.ended_at) + later
     found = intervals(sample, now)
     end = now if sample.ended_at is None else sample.ended_at
     assert sum(part.end - part.start for part in found) == pytest.approx(end - (sample.started_at or 0.0))
@@ -50,9 +53,9 @@ def test_a_sample_is_always_at_something(sample: SampleState, later: float) -> N
 
 @given(samples())
 def test_occupancy_holds_every_second_once(sample: SampleState) -> None:
-    now = 30.0 if sample.ended_at is None else sample.ended_at
+    now = LONGEST if sample.ended_at is None else sample.ended_at
     problem = ProblemState(0, "a", "?", None, "", [sample], started_at=sample.started_at)
-    found = occupancy([problem], now, 0.0, 40.0, 80)
+    found = occupancy([problem], now, 0.0, 100.0, 200)
     total = sum(map(sum, found)) * 0.5
     assert total == pytest.approx(now - (sample.started_at or 0.0))
     assert max(map(max, found)) <= 1 + 1e-9
