@@ -45,7 +45,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @asynccontextmanager
 async def session(pair: tuple[str, str], strategy: str, **given: Any) -> AsyncIterator[Session]:
     urls = {role: pair[role == "target"] for role in STRATEGIES[strategy].roles}
-    known = {"samples": 2, "seed": 5, "strategy": strategy, **OPTIONS.get(strategy, {}), **given}
+    known = {"samples": 2, "seed": 5, "turns": 6, "strategy": strategy, **OPTIONS.get(strategy, {}), **given}
     async with open_session(load(Given(**urls, **known), {}), {}) as opened:
         yield opened
 
@@ -168,7 +168,7 @@ async def test_in_a_round_nobody_goes_on_before_all_are_through(embedded_pair: t
 async def test_strategies_begin_with_the_same_draws(embedded_pair: tuple[str, str]) -> None:
     firsts: dict[str, list[str]] = {}
     for strategy in ("atts", "sync", "draft-only"):
-        async with session(embedded_pair, strategy) as opened:
+        async with session(embedded_pair, strategy, turns=1) as opened:
             stamps = await run(opened)
         drafts = [s.event for s in stamps if isinstance(s.event, ev.DraftFinished) and s.event.turn == 0]
         firsts[strategy] = [d.text for d in sorted(drafts, key=lambda d: (d.problem, d.sample))]
