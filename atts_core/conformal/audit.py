@@ -125,10 +125,11 @@ def cross_audit(
 ) -> Audit:
     """Judges every step by a calibration made of the run's OTHER problems, in `folds` parts by problem.
 
-    What a calibration on all turns of other problems would have done; problem i goes to part i mod `folds`.
+    What a calibration on all turns of other problems would have done; problem i goes to part i mod `folds`,
+    its copies with it.
     SettingsError for fewer problems than parts, and for modes that rank within a problem.
     """
-    problems = list(dict.fromkeys(step.problem for step in run.steps))
+    problems = list(dict.fromkeys(step.cluster for step in run.steps))
     if not 2 <= folds <= len(problems):
         raise SettingsError(
             f"{folds} parts cannot be made of {len(problems)} problems; choose 2 to {len(problems)}."
@@ -137,11 +138,11 @@ def cross_audit(
         raise SettingsError(f"Mode {settings.mode} needs the same problems calibrated; parts leave them out.")
     part = {problem: index % folds for index, problem in enumerate(problems)}
     deciders = [
-        Decider(settings, calibration_from(step for step in run.steps if part[step.problem] != fold))
+        Decider(settings, calibration_from(step for step in run.steps if part[step.cluster] != fold))
         for fold in range(folds)
     ]
     decisions = [
-        deciders[part[step.problem]].decide(step.problem, step.turn, step.ppl, uniform() if uniform else None)
+        deciders[part[step.cluster]].decide(step.problem, step.turn, step.ppl, uniform() if uniform else None)
         for step in run.steps
     ]
     return _report(run, settings, calibration_from(run.steps), decisions, correct, None)
@@ -161,7 +162,7 @@ def _report(
         raise SettingsError("The run holds no verified step; there is nothing to audit.")
     nominal = settings.nominal_rate
     interval = rate_interval(
-        [decision.takes_over for _, decision in verified], [step.problem for step, _ in verified]
+        [decision.takes_over for _, decision in verified], [step.cluster for step, _ in verified]
     )
     per_turn, per_problem = _turn_rates(verified), _problem_rates(verified)
     recorded = [(step.p, decision.p) for step, decision in verified if step.p is not None]
@@ -197,7 +198,7 @@ def _turn_rates(verified: Sequence[tuple[RecordedStep, Decision]]) -> list[TurnR
         by_turn[step.turn].append((step, decision))
     rates = []
     for turn, own in sorted(by_turn.items()):
-        share = rate_interval([decision.takes_over for _, decision in own], [step.problem for step, _ in own])
+        share = rate_interval([decision.takes_over for _, decision in own], [step.cluster for step, _ in own])
         rates.append(
             TurnRate(
                 turn=turn,
@@ -266,14 +267,16 @@ def _signal(steps: Sequence[RecordedStep], correct: Correct | None, *, first: bo
     if correct is None:
         return None
     chains: dict[tuple[str, int], list[float]] = defaultdict(list)
+    clusters: dict[str, str] = {}
     for step in steps:
         if step.ppl is not None and is_score(step.ppl) and (step.turn == 0 or not first):
             chains[step.problem, step.sample].append(step.ppl)
+            clusters[step.problem] = step.cluster
     known = [chain for chain in chains if chain in correct]
     if not known:
         return None
     return measure_signal(
         np.array([float(np.mean(chains[chain])) for chain in known]),
         np.array([not correct[chain] for chain in known]),
-        [problem for problem, _ in known],
+        [clusters[problem] for problem, _ in known],
     )

@@ -32,6 +32,13 @@ class RecordedStep(msgspec.Struct, frozen=True, kw_only=True):
     ppl: float | None
     p: float | None
     taken_over: bool
+    repeats: str = ""
+    """The id of the problem that its problem is a copy of, if any."""
+
+    @property
+    def cluster(self) -> str:
+        """What it is alike to others in: the problem, one with its copies."""
+        return self.repeats or self.problem
 
 
 class RecordedChain(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ def recorded_run(stamps: Iterable[ev.Stamped]) -> tuple[RecordedRun, dict[str, s
                         ppl=verdict.ppl,
                         p=verdict.p,
                         taken_over=verdict.verdict != "accept",
+                        repeats=problems[verdict.problem].repeats,
                     )
                 )
             case ev.SampleFinished() as ended if ended.end not in ("failed", "stopped", "decided"):

@@ -192,6 +192,25 @@ def _run(rates: dict[str, list[float | None]]) -> RecordedRun:
     return RecordedRun(steps=steps, chains=[], samples=max(len(ppls) for ppls in rates.values()))
 
 
+def test_copies_are_one_cluster_and_never_on_both_sides_of_a_cut(
+    make_calibration: Callable[..., Calibration],
+) -> None:
+    run = _run({"p0": [1.5, 9.0], "p0#2": [1.5, 9.0], "p1": [1.2, 9.0], "p1#2": [9.0, 1.2]})
+    steps = [
+        msgspec.structs.replace(step, repeats=step.problem[:2] if "#" in step.problem else "")
+        for step in run.steps
+    ]
+    copied = msgspec.structs.replace(run, steps=steps)
+    settings = ConformalSettings(mode="marginal")
+    alone, together = (audit(one, settings, make_calibration()).interval for one in (run, copied))
+    assert alone.value == together.value
+    assert together.low is not None
+    assert alone.low is not None
+    assert together.low < alone.low
+    with pytest.raises(SettingsError, match="4 parts cannot be made of 2 problems"):
+        cross_audit(copied, settings, folds=4)
+
+
 def test_json_has_the_keys_of_the_contract(make_calibration: Callable[..., Calibration]) -> None:
     run = _run({"p0": [1.5, 9.0, None], "p1": [1.2, 1.3, 9.0]})
     correct = {("p0", 0): True, ("p0", 1): False, ("p1", 0): False, ("p1", 1): True}
