@@ -263,6 +263,11 @@ class _Connection(asyncio.BufferedProtocol):
             raise Unanswered("the connection was closed without an answer", reused=self._served > 0)
         raise httpx2.ReadError("the connection was closed in the middle of an answer")
 
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether we closed it ourselves, because it took too long."""
+        return self._patience is not None and self._patience.ran_out is not None
+
     def body_began(self) -> None:
         """From the first byte of the body on, the silence between bytes counts."""
         if not self._in_body:
@@ -335,7 +340,7 @@ class _Body(httpx2.AsyncByteStream):
                 try:
                     await connection.more()
                 except httpx2.ReadError:
-                    if framing.until_close:
+                    if framing.until_close and not connection.out_of_patience:
                         return
                     raise
 

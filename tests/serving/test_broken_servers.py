@@ -231,6 +231,20 @@ async def test_silence_between_tokens(replay: Any, open_client: Any) -> None:
     assert error.kind == "between tokens"
 
 
+async def test_silence_is_no_end_of_an_answer_that_ends_with_its_connection(
+    replay: Any, open_client: Any
+) -> None:
+    async def handler(_: Any, wire: Any) -> None:
+        await wire.head(200)
+        await wire.send(b'{"text": "half')
+        await wire.until_closed()
+
+    replay.on_generate(handler)
+    client = await open_client(timeouts=Timeouts(between_tokens=0.1))
+    with pytest.raises(ServerTimeout, match=r"stopped sending for 0\.1 s"):
+        await client.complete(request())
+
+
 async def test_an_answer_that_takes_too_long_in_all(replay: Any, open_client: Any) -> None:
     async def play(wire: Any) -> None:
         await wire.start_stream()
