@@ -17,6 +17,9 @@ PACE_SECONDS = 600.0
 TOO_FEW = 2
 """Finished problems before which a range must hold for samples that all go to the turn limit."""
 
+MOST = 0.99
+"""The share that a run under way shows at most: rounded to whole percent it is not all."""
+
 
 class Forecast(msgspec.Struct, frozen=True):
     """Where a run stands."""
@@ -71,6 +74,16 @@ def forecast(state: RunState) -> Forecast | None:
     if state.finished is not None or not pace:
         return Forecast(overview.turns_done, likely, pace, None, None, None)
     return Forecast(overview.turns_done, likely, pace, likely / pace, low / pace, high / pace)
+
+
+def progress(state: RunState) -> float:
+    """The share of the turns expected that are done, 0 to 1: 1 only once the run is over."""
+    if state.finished is not None and state.finished.end == "done":
+        return 1.0
+    found = forecast(state)
+    if found is None:
+        return 0.0
+    return found.share if state.finished is not None else min(found.share, MOST)
 
 
 def _spread(ended: list[int]) -> float:

@@ -117,15 +117,6 @@ class RunState:
         """The target's share of `written`, None before the first token."""
         return self.target_tokens / self.written if self.written else None
 
-    @property
-    def progress(self) -> float:
-        """Share of the turns allowed that are done, 0 to 1; a sample that ended counts whole."""
-        total = self.samples_total
-        if not total or self.run is None:
-            return 0.0
-        under_way = sum(turn * count for turn, count in enumerate(self.overview.in_turn()))
-        return (self.samples_ended + under_way / self.run.turns) / total
-
     def sample(self, problem: int, sample: int) -> SampleState:
         """The sample of these indices. Raises IndexError where no such event came."""
         return self.problems[problem].samples[sample]

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from atts_core.events import SampleEnd, VerdictReached
+from atts_core.forecast import progress
 from atts_core.overview import Look
 from atts_core.state import ProblemState, RunState, SampleState
 
@@ -248,4 +249,4 @@ def gigabytes(size: int) -> str:
 def window_title(title: str, word: str, state: RunState) -> str:
     """What the terminal's own title says of the run, so that a look at a list of windows is enough."""
     name = f"atts {title}".strip()
-    return f"{name}: {word.lower()} {percent(state.progress)}" if state.run is not None else name
+    return f"{name}: {word.lower()} {percent(progress(state))}" if state.run is not None else name

@@ -4,6 +4,7 @@ import sys
 from typing import TextIO
 
 from atts_core import events as ev
+from atts_core.forecast import forecast, progress
 from atts_core.state import RunState
 from atts_tui.text import clean
 
@@ -57,15 +58,9 @@ class PlainProgress:
             return
         realised = "—" if state.overall.realised is None else f"{state.overall.realised:.0%}"
         rate = state.rates.rate("draft", state.now) + state.rates.rate("target", state.now)
-        left = f", about {eta:.0f} s left" if (eta := eta_seconds(state)) is not None else ""
+        found = forecast(state)
+        left = f", about {found.seconds:.0f} s left" if found and found.seconds is not None else ""
         self.say(
-            f"{state.progress:4.0%}  {state.samples_ended}/{state.samples_total} samples  "
+            f"{progress(state):4.0%}  {state.samples_ended}/{state.samples_total} samples  "
             f"take-over {realised}  {rate:,.0f} tokens/s{left}"
         )
-
-
-def eta_seconds(state: RunState) -> float | None:
-    """Seconds until the end at the pace so far; None before there is a pace."""
-    if state.progress < 0.02 or state.finished:
-        return None
-    return state.now * (1 - state.progress) / state.progress

@@ -9,7 +9,7 @@ from textual.strip import Strip
 
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import estimate
-from atts_core.forecast import forecast
+from atts_core.forecast import forecast, progress
 from atts_core.overview import SHARE_BINS
 from atts_tui import words
 from atts_tui.text import clean_line, pad, shorten
@@ -75,10 +75,7 @@ class ScorePane(Rows):
 def progress_row(view: View, width: int) -> Row:
     """The share of the turns that is done, as a bar."""
     palette, glyphs = view.palette, view.glyphs
-    found = forecast(view.state)
-    share = 1.0 if view.state.finished is not None and view.state.finished.end == "done" else 0.0
-    if found is not None and not share:
-        share = min(found.share, 0.999)
+    share = progress(view.state)
     said = f" {words.percent(share):>5}"
     cells = max(width - len(said), 1)
     done = int(share * cells)

@@ -6,6 +6,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.geometry import Size
 
+from atts_core.forecast import progress
 from atts_tui import words
 from atts_tui.pages import page
 from atts_tui.text import clean_line, shorten
@@ -92,7 +93,7 @@ class StatusBar(Rows):
         if problem is None:
             return ()
         if self._about == "run":
-            ended = sum(found.finished for found in state.problems)
+            ended = state.overview.finished
             of = f"{ended} of {len(state.problems)}" if long else f"{ended}/{len(state.problems)}"
             return ((f"{of} problems finished" if long else f"{of} problems", palette.text),)
         parts: list[Part] = []
@@ -111,27 +112,28 @@ class StatusBar(Rows):
         palette = view.palette
         if problem.finished or all(sample.end is not None for sample in problem.samples):
             return ((f"all {len(problem.samples)} samples ended", palette.text),) if long else ()
-        turn = max((len(sample.turns) for sample in problem.samples if sample.end is None), default=0)
+        turn = max((sample.turn_count for sample in problem.samples if sample.end is None), default=0)
         if not turn:
             return ()
         return ((f"turn {turn} of {run.turns}" if long else f"turn {turn}/{run.turns}", palette.text),)
 
     def _progress(self, view: View) -> Row:
         glyphs, palette = view.glyphs, view.palette
-        done = round(view.state.progress * BAR_CELLS)
+        share = progress(view.state)
+        done = int(share * BAR_CELLS)
         return (
             (glyphs.bar_rest * done if not glyphs.plain else glyphs.bar * done, palette.accent),
             (glyphs.bar_rest * (BAR_CELLS - done), palette.faint),
-            (f" {words.percent(view.state.progress):>5}", palette.muted),
+            (f" {words.percent(share):>5}", palette.muted),
         )
 
     def _solved(self, view: View) -> Row:
-        """How many of the finished problems were answered right, where that can be known."""
-        known = [problem for problem in view.state.problems if problem.correct is not None]
-        if len(view.state.problems) < 2 or not known:
+        """How many of the finished problems were answered right, of those that the Run screen counts."""
+        votes = view.state.overview.by_vote
+        if len(view.state.problems) < 2 or not votes.size:
             return ()
-        right = sum(problem.correct is True for problem in known)
-        return ((f"{right} of {len(known)} right", view.palette.right if right else view.palette.text),)
+        said = f"{votes.hits:,} of {votes.size:,} right"
+        return ((said, view.palette.right if votes.hits else view.palette.text),)
 
     def _first(self, view: View, width: int) -> Row:
         palette = view.palette

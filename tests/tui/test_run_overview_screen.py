@@ -120,6 +120,20 @@ async def test_the_filter_is_typed_and_taken_away_by_escape() -> None:
         assert "100 problems, newest first" in text(app)
 
 
+async def test_the_line_on_top_counts_what_the_screen_counts() -> None:
+    async with running(EVENTS[:MID]) as (pilot, app, _):
+        app.draw()
+        await pilot.press("2")
+        await frame(pilot)
+        kept, share = app.state.overview, forecast(app.state).share
+        top, shown = lines(app)[0], "\n".join(lines(app)[2:])
+        assert f"{kept.finished} of 100 problems finished" in top
+        assert f"{kept.by_vote.hits} of {kept.by_vote.size} right" in top
+        assert f"{kept.by_vote.hits / kept.by_vote.size * 100:.1f} %" in shown
+        assert f"{share:.0%}".replace("%", " %") in top
+        assert f"{share:.0%}".replace("%", " %") in shown
+
+
 async def test_n_goes_through_what_needs_a_look() -> None:
     async with running(EVENTS[:MID]) as (pilot, app, _):
         app.draw()
