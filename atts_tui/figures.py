@@ -46,7 +46,12 @@ class CalibrationFigures:
         if card is not None and self.own_alpha is None:
             self.own_alpha = card.alpha
             self.version += 1
-        if self.tally.update(state) or self.realised is None:
+        changed = self.tally.update(state, DecisionTally.AT_ONCE)
+        if self.behind:
+            self.what_if = None
+            self.version += 1
+            return
+        if changed or self.realised is None:
             self.realised = self.tally.realised()
             recent = {d.verdict.threshold for d in list(state.decisions)[-64:]}
             self.thresholds_differ = len(recent) > 1
@@ -58,6 +63,18 @@ class CalibrationFigures:
             self._ended = state.samples_ended
             self.signal, self.judged_by = self.tally.signal(state)
             self.version += 1
+
+    @property
+    def behind(self) -> int:
+        """Problems whose decisions are not in the figures yet; until they are, nothing is shown."""
+        return self.tally.behind
+
+    @property
+    def why_empty(self) -> str:
+        """What to say where there is nothing to show."""
+        return (
+            f"Still adding up {self.behind:,} problems." if self.behind else "No step has been decided yet."
+        )
 
     @property
     def alpha(self) -> float | None:
@@ -83,7 +100,8 @@ class CalibrationFigures:
 
     def _ask(self) -> None:
         alpha = self.alpha
-        self.what_if = self.tally.what_if(alpha) if alpha is not None and self.tally.count else None
+        known = self.tally.count and not self.behind
+        self.what_if = self.tally.what_if(alpha) if alpha is not None and known else None
         self.version += 1
 
 

@@ -8,8 +8,8 @@ Reads the folded state, so that it says the same of a live, an attached and a re
 takes in only what is new, so that a screen can ask once a second however long the run is.
 """
 
+import sys
 from array import array
-from collections.abc import Iterator
 from itertools import pairwise
 
 import msgspec
@@ -26,6 +26,7 @@ from atts_core.problems.grading import by_spelling
 from atts_core.state import Judged, ProblemState, RunState, SampleState
 
 _ACCEPTED, _TAKEN, _UNVERIFIABLE = 0, 1, 2
+_COLUMNS = ("_problem", "_cluster", "_sample", "_turn", "_verdict", "_ppl", "_p", "_alpha", "_at")
 _VERDICTS = {"accept": _ACCEPTED, "take-over": _TAKEN, "unverifiable": _UNVERIFIABLE}
 
 
@@ -70,10 +71,13 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DecisionTally:
-    """The decisions of one run, one entry each in the order in which they were taken in.
+    """The decisions of one run, one entry each in the order in which they were reached.
 
     A replay that jumps needs a new one.
     """
+
+    AT_ONCE = 20_000
+    """Decisions that a screen takes in at once: a twentieth of a second."""
 
     def __init__(self) -> None:
         self._seen = 0
@@ -83,6 +87,10 @@ class DecisionTally:
         self.count = 0
         self.turns = 0
         """Turns that any decision was of."""
+        self.behind = 0
+        """Problems that the next calls will take in; until then entries are out of order."""
+        self._next = sys.maxsize
+        """The problem to take in next; of those before it every new decision is taken in at once."""
         self._problem = array("i")
         self._clusters: dict[str, int] = {}
         self._cluster = array("i")
@@ -95,25 +103,47 @@ class DecisionTally:
         self._at = array("d")
         self._reference = False
 
-    def update(self, state: RunState) -> bool:
-        """Take in what was decided since the last call; whether that was anything."""
+    def update(self, state: RunState, at_once: int = sys.maxsize) -> bool:
+        """Take in what was decided since the last call; whether that was anything.
+
+        Where more was decided than the state remembers, all problems are looked through: with `at_once`, so
+        many decisions a call, and calls again while `behind` is not zero take in the rest.
+        """
         new = state.overall.decisions - self._seen
-        if not new:
+        if not new and not self.behind:
             return False
-        if 0 < new <= len(state.decisions):
-            for decision in list(state.decisions)[-new:]:
+        if 0 <= new <= len(state.decisions):
+            for decision in list(state.decisions)[len(state.decisions) - new :]:
                 verdict = decision.verdict
-                judged = Judged(
-                    verdict.turn, verdict.verdict, verdict.ppl, verdict.p, verdict.alpha, decision.at
-                )
-                self._add(state.problems[verdict.problem], verdict.sample, judged)
+                if verdict.problem < self._next:
+                    judged = Judged(
+                        verdict.turn, verdict.verdict, verdict.ppl, verdict.p, verdict.alpha, decision.at
+                    )
+                    self._add(state.problems[verdict.problem], verdict.sample, judged)
         else:
             self._clear()
-            for problem, sample, judged in sorted(_judged(state), key=lambda found: found[2].at):
-                self._add(problem, sample, judged)
+            self._next = 0
+        if self._next != sys.maxsize:
+            self._take_in(state, at_once)
         self._reference = state.decisions[-1].verdict.rule == "reference"
         self._seen = state.overall.decisions
         return True
+
+    def _take_in(self, state: RunState, at_once: int) -> None:
+        most = self.count + at_once
+        while self._next < len(state.problems) and self.count < most:
+            problem = state.problems[self._next]
+            for sample in problem.samples:
+                for judged in sample.judged():
+                    self._add(problem, sample.index, judged)
+            self._next += 1
+        self.behind = len(state.problems) - self._next
+        if not self.behind:
+            self._next = sys.maxsize
+            order = np.argsort(_real(self._at), kind="stable")
+            for name in _COLUMNS:
+                entries: array[int] | array[float] = getattr(self, name)
+                setattr(self, name, array(entries.typecode, np.array(entries)[order].tobytes()))
 
     def _add(self, problem: ProblemState, sample: int, judged: Judged) -> None:
         self.count += 1
@@ -310,14 +340,6 @@ def _real(values: "array[float]") -> NDArray[np.float64]:
 
 def _voted(problem: ProblemState) -> str | None:
     return vote(sample.answer for sample in problem.samples).winner
-
-
-def _judged(state: RunState) -> Iterator[tuple[ProblemState, int, Judged]]:
-    """Problem, sample and decision, of all decisions."""
-    for problem in state.problems:
-        for sample in problem.samples:
-            for judged in sample.judged():
-                yield problem, sample.index, judged
 
 
 def estimate(sums: Sums) -> Estimate:

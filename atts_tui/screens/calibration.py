@@ -53,9 +53,10 @@ class CalibrationScreen(MeasuredScreen):
             self.figures.version += 1
         return arrange_calibration(body, compact=compact)
 
-    def measure(self, view: View) -> None:
+    def measure(self, view: View) -> bool:
         """Take in what was decided."""
         self.figures.measure(view)
+        return self.figures.behind > 0
 
     def _key(self, _: View) -> int:
         return self.figures.version
@@ -108,8 +109,8 @@ def turn_rows(view: View, figures: CalibrationFigures, width: int) -> list[Row]:
     palette = view.palette
     found = figures.realised
     card = _card(view)
-    if found is None or not found.decisions or card is None:
-        return paragraph("No step has been decided yet.", width, palette.muted)
+    if figures.behind or found is None or not found.decisions or card is None:
+        return paragraph(figures.why_empty, width, palette.muted)
     nominal = card.nominal
     bar = min(max(width - 38, 0), 40)
     head = "".ljust(9) + "steps".rjust(7) + "share".rjust(8) + "  95 % interval"

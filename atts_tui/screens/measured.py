@@ -6,6 +6,8 @@ from atts_tui.screens.run_screen import RunScreen
 from atts_tui.view import View
 
 MEASURE_SECONDS = 1.0
+SLICE_SECONDS = 0.05
+"""Between two parts of what takes long to add up, in which keys are heard."""
 
 
 class MeasuredScreen(RunScreen):
@@ -17,9 +19,11 @@ class MeasuredScreen(RunScreen):
     _measured: tuple[int, int] | None = None
     """Sequence number and epoch of what was measured last."""
     _pulse: Timer | None = None
+    _more: Timer | None = None
+    """Runs while a part is left to add up."""
 
-    def measure(self, view: View) -> None:
-        """Bring the figures up to date."""
+    def measure(self, view: View) -> bool:
+        """Bring the figures up to date, or nearer to it; whether more is left to add up."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
@@ -35,6 +39,7 @@ class MeasuredScreen(RunScreen):
         """Shown again, with what happened meanwhile."""
         if self._pulse is not None:
             self._pulse.resume()
+        self._measured = None if self._measured is None else (-1, self._measured[1])  # a part may be left
         self.measure_again()
 
     def measure_again(self) -> None:
@@ -52,4 +57,11 @@ class MeasuredScreen(RunScreen):
 
     def _measure(self, view: View) -> None:
         self._measured = (view.state.seq, view.epoch)
-        self.measure(view)
+        if self.measure(view) and self._more is None:
+            self._more = self.set_timer(SLICE_SECONDS, self._go_on, name="more figures")
+
+    def _go_on(self) -> None:
+        self._more = None
+        if self.view is not None and self.is_current:
+            self._measure(self.view)
+            self.redraw()

@@ -58,9 +58,10 @@ class PipelineScreen(MeasuredScreen):
         samples = len(view.problem.samples) if view.problem is not None else 16
         return arrange_pipeline(body, samples, compact=compact)
 
-    def measure(self, view: View) -> None:
+    def measure(self, view: View) -> bool:
         """Add up what happened."""
         self.figures.measure(view)
+        return self.figures.behind > 0
 
     def _key(self, _: View) -> Hashable:
         return self.figures.version

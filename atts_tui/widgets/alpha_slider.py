@@ -53,7 +53,7 @@ class AlphaSlider(Rows):
         rows = [self._line(view, alpha, width)]
         found = self._figures.what_if
         if found is None:
-            return [*rows, *paragraph("No step has been decided yet.", width, palette.muted)]
+            return [*rows, *paragraph(self._figures.why_empty, width, palette.muted)]
         rows += self._said(view, found, width)
         room = height - len(rows)
         note = paragraph(

@@ -44,6 +44,8 @@ class PplHistogram(Rows):
         palette = view.palette
         card = view.state.run.calibration if view.state.run is not None else None
         known = known_histogram(card)
+        if self._figures.behind:
+            return paragraph(self._figures.why_empty, width, palette.muted)
         own = self._figures.tally.range()
         if known is None and own is None:
             said = "The run has not begun." if view.state.run is None else "No step has been scored yet."

@@ -41,8 +41,8 @@ class ShareHistory(Rows):
         width, height = size
         palette, glyphs, state = view.palette, view.glyphs, view.state
         columns, rows = width - Y_LABEL - 1, height - 3
-        if not self._figures.tally.count or columns < 8 or rows < 2:
-            return paragraph("No step has been decided yet.", width, palette.muted)
+        if self._figures.behind or not self._figures.tally.count or columns < 8 or rows < 2:
+            return paragraph(self._figures.why_empty, width, palette.muted)
         shown = whole(state.now, ended=state.finished is not None)
         known = min(max(shown.column(state.now, columns), 1), columns)
         found = self._figures.tally.over_time(shown.start, shown.start + shown.span * known / columns, known)

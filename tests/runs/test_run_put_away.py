@@ -151,6 +151,34 @@ def test_attached_with_problems_put_away_the_figures_are_the_same(
     reader.close()
 
 
+@given(seed=st.integers(0, 2**32), at_once=st.integers(1, 40), start=st.integers(0, 10**6))
+@settings(max_examples=25)
+def test_decisions_taken_in_by_parts_are_those_taken_in_at_once(
+    seed: int, at_once: int, start: int, simulate: Simulate
+) -> None:
+    """Whatever is decided between two parts, of problems already looked through or not."""
+    # In rounds a score is known before it is decided on: what is looked through has another time then.
+    stamps = [stamp for stamp in simulate(seed, problems=3) if not getattr(stamp.event, "for_round", False)]
+    start %= len(stamps)
+    with room(0):
+        state = RunState().fold(stamps[:start])
+        state.decisions.clear()  # as if far more had been decided than the state remembers
+        parts = DecisionTally()
+        for begin in range(start, len(stamps), 7):
+            state.fold(stamps[begin : begin + 7])
+            if state.decisions:
+                parts.update(state, at_once)
+        while parts.behind:
+            parts.update(state, at_once)
+    if not state.decisions:
+        return
+    whole = DecisionTally()
+    whole.update(both(stamps)[1])
+    assert parts.count == whole.count
+    assert parts.realised() == whole.realised()
+    assert parts.over_time(0.0, state.now, 9) == whole.over_time(0.0, state.now, 9)
+
+
 @given(st.binary(max_size=400))
 def test_bytes_of_a_foreign_file_are_read_as_far_as_they_go(data: bytes) -> None:
     assert digest.turn_count(data) <= len(data) // 45

@@ -1,10 +1,13 @@
 """The Calibration screen: promise, rates, drift, signal, and what another alpha would have decided."""
 
+import pytest
 import synthetic
 from driving import frame, lines, running, text
 
 from atts_core import events as ev
 from atts_core.conformal.live import DecisionTally
+from atts_core.state import RunState
+from atts_tui.screens import measured
 from atts_tui.screens.calibration import CalibrationScreen
 from atts_tui.widgets.alpha_slider import ENDS, AlphaSlider
 
@@ -24,6 +27,29 @@ async def test_it_says_promise_rates_drift_and_signal() -> None:
             assert words in shown
         assert "1,600 of 100 problems" in shown
         assert f"0 of {app.state.overall.decisions:,} decisions would change" in shown
+
+
+async def test_a_long_run_is_taken_in_by_parts_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DecisionTally, "AT_ONCE", 1)
+    monkeypatch.setattr(measured, "SLICE_SECONDS", 1e6)  # the test says when
+    events = synthetic.events(problems=6, samples=2)
+    async with running(events) as (pilot, app, _):
+        app.draw()
+        newest = app.state.decisions.pop()
+        app.state.decisions.clear()
+        app.state.decisions.append(newest)  # as if far more had been decided than are remembered
+        screen = await opened(pilot, app)
+        assert "Still adding up" in text(app)
+        assert "accepted" not in text(app)
+        while screen.figures.behind:
+            screen._go_on()
+        await frame(pilot)
+        whole = DecisionTally()
+        whole.update(RunState().fold(events))
+        assert screen.figures.realised == whole.realised()
+        assert screen.figures.what_if is not None
+        assert screen.figures.what_if.decisions == app.state.overall.decisions
+        assert "Still adding up" not in text(app)
 
 
 async def test_before_a_run_it_says_so() -> None:

@@ -1,5 +1,6 @@
 """The Pipeline screen: lanes that show what happened when, zoomed, moved, condensed, and behind a barrier."""
 
+import pytest
 import synthetic
 from driving import frame, lines, running, text
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as some
 from atts_core import events as ev
 from atts_core.reports.barrier import barrier_cost
 from atts_core.reports.timeline import StageTally
-from atts_core.state import ProblemState
+from atts_core.state import ProblemState, RunState
 from atts_tui.screens.pipeline import PipelineScreen
 from atts_tui.widgets.swim_lanes import time_marks
 from atts_tui.widgets.time_axis import Window, whole
@@ -42,6 +43,22 @@ async def test_lanes_show_all_four_doings_and_the_figures_are_the_core_s() -> No
         places = app.state.samples_total
         cost = barrier_cost(app.state.problems, places, places)
         assert f"{cost.speed_up:.2f} times" in text(app)
+
+
+async def test_a_run_that_is_over_is_added_up_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts, while no event comes any more that would make the screen measure again."""
+    monkeypatch.setattr(StageTally, "AT_ONCE", 1)
+    events = synthetic.events(problems=6, samples=2)
+    async with running(events) as (pilot, app, _):
+        screen = await opened(pilot, app)
+        for _ in range(200):
+            await pilot.pause(0.01)
+            if not screen.figures.behind:
+                break
+        await frame(pilot)
+        monkeypatch.undo()
+        assert screen.figures.times == StageTally().update(RunState().fold(events))
+        assert "Still adding up" not in text(app)
 
 
 async def test_a_strategy_that_decides_nothing_has_lanes_and_a_barrier_too() -> None:
