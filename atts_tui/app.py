@@ -76,6 +76,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
         narrator: Narrator | None = None,
         title: str = "",
         first: str = FIRST,
+        linger: float | None = None,
         beside: tuple[Named, Named] | None = None,
         themes: Themes | None = None,
         export_folder: Path | None = None,
@@ -83,8 +84,13 @@ class AttsApp(RunActions, Navigation, TakeAway):
     ) -> None:
         """`state` is what the source's events go on from. `title` says what runs, such as `demo`; `first`
         is the page that opens; pictures go to `export_folder`, else the current one. `beside`: two runs to
-        compare, the first of them that of `state`. `details` gives back what the state has put away."""
+        compare, the first of them that of `state`. `details` gives back what the state has put away. So many
+        seconds after its run is done (`linger`) the screen leaves by itself, with `again` set."""
         self._first = first
+        self._linger = linger
+        self._leaving: Timer | None = None
+        self.again = False
+        """Once the screen is left: whether it was because its run was done."""
         super().__init__(themes=themes, **look)
         self.state = state if state is not None else RunState()
         self._control = control
@@ -156,6 +162,7 @@ class AttsApp(RunActions, Navigation, TakeAway):
             return
         if folded:
             self._tell(self._alerts.of(self.state))
+            self._leave_in_time()
             self._quiet_frames = 0
             self.view.advance()
             self._show(slow=self._frame % max(self._fps // SLOW_HZ, 1) == 0)
@@ -187,6 +194,19 @@ class AttsApp(RunActions, Navigation, TakeAway):
             self.notify(said, title=title, severity=severity, markup=False, timeout=NOTE_SECONDS[severity])
         if self._player is None and any(alert.loud for alert in alerts):
             self._ring()
+
+    def _leave_in_time(self) -> None:
+        """A screen of many runs: the result of this one is looked at, and left; not while it is frozen."""
+        finished = self.state.finished
+        if self._linger is None or self._leaving is not None or finished is None or finished.end != "done":
+            return
+
+        def leave() -> None:
+            if not self.view.frozen:
+                self.again = True
+                self.exit()
+
+        self._leaving = self.set_interval(self._linger, leave, name="next run")
 
     def _jumped(self, player: Player) -> None:
         """A replay stands at another moment: everything goes on from its state there."""

@@ -51,6 +51,12 @@ def add_demo(commands: "Commands") -> None:
     demo.add_argument(
         "--explain", action="store_true", help="for an audience: hold at the moments that matter, and say why"
     )
+    demo.add_argument(
+        "--loop",
+        action="store_true",
+        help="show the result for a few seconds and run again with the next seed, until q; only the newest "
+        "run's file is kept",
+    )
     run_options(demo)
     resume_options(demo)
 

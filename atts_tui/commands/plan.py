@@ -96,6 +96,12 @@ def plan_demo(arguments: argparse.Namespace, *, on_screen: bool) -> Plan:
         raise SettingsError(f"--pace {arguments.pace:g}: no such pace; 0 means unlimited.")
     if arguments.explain and not on_screen:
         raise SettingsError("--explain tells a run on a screen: it needs a terminal, and no --headless.")
+    if arguments.loop and not on_screen:
+        raise SettingsError("--loop shows one run after another: it needs a terminal, and no --headless.")
+    if arguments.loop and arguments.resume is not None:
+        raise SettingsError(
+            "--loop begins a new run each time, and --resume goes on with one: leave one out."
+        )
     pace = arguments.pace if arguments.pace is not None else (DEMO_PACE if on_screen else None)
     if arguments.resume is not None:
         _refuse_both(arguments, "problems", "level")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -13,14 +14,17 @@ import msgspec
 from atts_core import events as ev
 from atts_core.errors import AttsError, SettingsError
 from atts_core.runs.details import LateDetails
+from atts_core.runs.manage import remove
 from atts_core.state import RunState
 from atts_tui.commands.control import Control, begin
 from atts_tui.commands.detach import detach, let_go, tell_parent
 from atts_tui.commands.plan import Plan, plan_calibrate, plan_demo, plan_eval, plan_solve
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
-from atts_tui.look import look
+from atts_tui.look import Look, look
 
+LOOP_SECONDS = 8.0
+"""How long `atts demo --loop` shows a result before the next run; a caption stands for a second less."""
 STATUS_OF_END = {"done": 0, "incomplete": 1, "failed": 1, "interrupted": 130}
 
 
@@ -123,8 +127,49 @@ def print_result(state: RunState, arguments: argparse.Namespace, path: Path | No
     out.write("".join(f"{note}\n" for note in notes))
 
 
+@dataclass
+class Shown:
+    """A run that was on a screen, once that is left."""
+
+    state: RunState
+    path: Path | None
+    line: str
+    """What was done with its result."""
+    failure: AttsError | None
+    lets_go: bool
+    again: bool
+    theme: str
+
+
 def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
     seen = look(plan.layers, arguments)
+    loops = getattr(arguments, "loop", False)
+    before: Path | None = None
+    seed = plan.layers.given().seed or 0
+    while True:
+        shown = _show(plan, arguments, seen, LOOP_SECONDS if loops else None)
+        if before is not None and shown.path is not None:
+            remove(before)
+        if not shown.again:
+            break
+        before, seen["theme"], seed = shown.path, shown.theme, seed + 1
+        arguments.seed = seed
+        del shown  # a loop holds one run at a time
+        plan = plan_demo(arguments, on_screen=True)
+    state, path = shown.state, shown.path
+    interrupted = state.finished is not None and state.finished.end == "interrupted"
+    if shown.lets_go and path is not None and shown.failure is None and interrupted:
+        sys.stdout.write(let_go(plan, arguments, path))
+        arguments.let_go = path.stem  # the home screen says it where that comes next
+        return 0
+    if state.run is not None:
+        print_result(state, arguments, path, shown.line)
+    if shown.failure is not None:
+        raise shown.failure
+    return STATUS_OF_END[state.finished.end] if state.finished else 130
+
+
+def _show(plan: Plan, arguments: argparse.Namespace, seen: Look, linger: float | None) -> Shown:
     from atts_tui.app import AttsApp  # noqa: PLC0415  # imports Textual, which only a screen needs
     from atts_tui.narrator import Narrator  # noqa: PLC0415
 
@@ -134,7 +179,7 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
     files: list[Path] = []
     failure: list[AttsError] = []
 
-    async def both() -> bool:
+    async def both() -> AttsApp:
         events = bus.subscribe()
         narrator = Narrator(events) if getattr(arguments, "explain", False) else None
         app = AttsApp(
@@ -144,6 +189,7 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
             details=LateDetails(files),
             narrator=narrator,
             title=plan.command,
+            linger=linger,
             **seen,
         )
 
@@ -169,15 +215,15 @@ def _on_screen(plan: Plan, arguments: argparse.Namespace) -> int:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         state.fold(app.remaining())
-        return app.lets_go
+        return app
 
-    lets_go = asyncio.run(both())
-    if lets_go and files and not failure and state.finished and state.finished.end == "interrupted":
-        sys.stdout.write(let_go(plan, arguments, files[0]))
-        arguments.let_go = files[0].stem  # the home screen says it where that comes next
-        return 0
-    if state.run is not None:
-        print_result(state, arguments, files[0] if files else None, "".join(lines))
-    if failure:
-        raise failure[0]
-    return STATUS_OF_END[state.finished.end] if state.finished else 130
+    app = asyncio.run(both())
+    return Shown(
+        state,
+        files[0] if files else None,
+        "".join(lines),
+        failure[0] if failure else None,
+        app.lets_go,
+        app.again,
+        app.theme,
+    )

@@ -208,6 +208,28 @@ def test_a_run_let_go_of_goes_on_by_itself_to_its_end(
         terminal.close()
 
 
+def test_a_demo_that_loops_shows_one_run_after_another_and_keeps_the_newest(tmp_path: Path) -> None:
+    terminal = Terminal(
+        tmp_path, "demo", "--loop", "--pace", "0", "--problems", "1", "--samples", "2", "--seed", "4"
+    )
+    try:
+        terminal.wait_for(b"DONE")
+        first = recorded(tmp_path)
+        terminal.said = b""
+        terminal.wait_for(ENTERED, b"DONE")
+        terminal.type(b"q")
+        assert terminal.ended() == 0
+        assert is_restored(terminal)
+        (path,) = run_files(tmp_path / "runs")
+        second = recorded(tmp_path)
+        assert first.run is not None
+        assert second.run is not None
+        assert (first.run.settings["seed"], second.run.settings["seed"]) == (4, 5)
+        assert path.name.encode() in terminal.said
+    finally:
+        terminal.close()
+
+
 def test_home_told_to_end_from_outside_is_not_opened_again(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     try:
