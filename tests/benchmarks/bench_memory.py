@@ -12,6 +12,11 @@ Figures (2 shared virtual cores, load 4 to 12, Python 3.11.7; 10,000 problems of
 
     code loaded 55 MB; 231 MB after 0.5, 232 after 1, 238 after 3, 245 MB after 5 million events
     fold 4.7 µs an event; attaching to the file of 160,000 samples 6.8 s
+
+These are of before the stages of finished problems were kept too: since then what is put away takes 111 bytes
+a turn instead of 33, some 28 MB more here (calculated, not measured). Attaching to 2,000 problems of 16
+samples (1.14 million events, load 4) takes 0.17 s of CPU time, 0.42 s on the clock; it was 0.39 s of CPU time
+while the turns of every sample were counted twice.
 """
 
 import argparse
