@@ -118,14 +118,6 @@ class Overview:
         """Turns that are over, of all samples."""
         return sum(self.reached[1:]) + sum(self.ended_after)
 
-    def in_turn(self) -> list[int]:
-        """By turn from 0: samples in it now."""
-        went_on = [*self.reached, 0][1:]
-        return [
-            reached - later - ended
-            for reached, later, ended in zip(self.reached, went_on, self.ended_after, strict=False)
-        ]
-
     @property
     def unbegun(self) -> int:
         """Samples without a turn that have not ended."""

@@ -109,7 +109,7 @@ ACTIONS: tuple[Action, ...] = (
            "Look", 4, ("sample",), instead="screen.step_to(1, True)"),
     Action("previous_taken", ("N",), "N", "", "Go to the step before that the target wrote.", "Look",
            pages=("sample",), instead="screen.step_to(-1, True)"),
-    Action("condense", ("h",), "h", "heat map", "Show a cell a sample instead of a row each, or rows again.",
+    Action("heat_map", ("h",), "h", "heat map", "Show a cell a sample instead of a row each, or rows again.",
            "Look", 11, ("solve",)),
     Action("measure", ("u",), "u", "", "Show PPL instead of p in the chart of decisions, or p again.", "Look",
            pages=("solve",)),

@@ -1,5 +1,6 @@
 """Taking something away from the screen: text into the clipboard, a picture or a long text into a file."""
 
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from atts_tui.themed import Themed
 
 CLIPBOARD_AT_MOST = 74_000
 """Bytes of text that the copy sequence (OSC 52) carries in common terminals; more goes to a file."""
+
+NAME_AT_MOST = 80
+"""Letters of a run's name in the name of a file; a run file may hold any name."""
 
 
 class TakeAway(Themed):
@@ -43,17 +47,17 @@ class TakeAway(Themed):
     def _write(self, what: str, ending: str, text: str, said: str) -> None:
         """Write a new file beside those that exist, and say where."""
         run = self.state.run.run if self.state.run is not None else "run"
-        safe = "".join(character if character.isalnum() or character in "-_." else "-" for character in run)
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "-", run)[:NAME_AT_MOST]
         if self.is_web:  # the files of this machine are not those of who looks
             self.deliver_text(StringIO(text), save_filename=f"atts-{safe}-{what}.{ending}")
             self._say(f"{said}: sent to the browser, which keeps it among its downloads.")
             return
         folder = self._export_folder if self._export_folder is not None else Path.cwd()
-        number = 1
-        while (path := folder / f"atts-{safe}-{what}-{number}.{ending}").exists():
-            number += 1
+        path, number = folder, 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            while (path := folder / f"atts-{safe}-{what}-{number}.{ending}").exists():
+                number += 1
             path.write_text(text, "utf-8")
         except OSError as error:
             self.notify(f"{path} could not be written: {error.strerror}", severity="error", markup=False)

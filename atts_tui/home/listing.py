@@ -36,23 +36,23 @@ def _run_row(info: RunInfo) -> Callable[[View, int], Row]:
             "failed": (glyphs.wrong, palette.error),
             "unreadable": (glyphs.wrong, palette.error),
         }.get(info.status, (glyphs.separator, palette.warning))
-        status = shorten(f"{sign} {info.status}", 13).ljust(14)
+        status = shorten(f"{sign} {info.status}", 13).ljust(13)
         when = age(summary.started_at or (info.about.created if info.about is not None else 0.0))
         if info.status == "unreadable":
             tail = clean_line(info.trouble)
         else:
             kind = info.about.command if info.about is not None else "run"
-            data = f" {info.about.dataset}" if info.about is not None and info.about.dataset else ""
+            data = f" {info.about.dataset}" if info.about is not None and kind == "eval" else ""
             parts = [f"{kind}{data} {summary.problems_finished}/{summary.problems}"]
             if summary.majority is not None:
                 parts.append(f"{words.percent(summary.majority)} right")
             if summary.takeover_rate is not None:
                 parts.append(f"{words.percent(summary.takeover_rate)} taken over")
             tail = ", ".join(parts)
-        room = width - 14 - 9
+        room = width - 13 - 7
         return (
             (status, style),
-            (when.ljust(9), palette.muted),
+            (when.ljust(7), palette.muted),
             (shorten(clean_line(tail), max(room, 1), glyphs.more), palette.text),
         )
 
@@ -71,13 +71,13 @@ def age(began: float) -> str:
 
 
 TRIES = (
-    ("demo", "five problems, paced to follow"),
-    ("demo --explain", "the same, told to an audience"),
-    ("demo --pace 0", "as fast as this machine goes"),
-    ("eval builtin --limit 30", "thirty problems, accuracy"),
-    ("demo --takeover-rate 0.1", "the target seldom takes over"),
+    ("demo", "five problems, to follow"),
+    ("demo --explain", "told to an audience"),
+    ("demo --pace 0", "as fast as it goes"),
+    ("eval builtin --limit 30", "thirty problems"),
+    ("demo --takeover-rate 0.1", "few take-overs"),
 )
-"""Command lines, and what each shows."""
+"""Command lines, and what each shows; both fit into the narrowest pane that stands beside the runs."""
 
 
 def tries() -> list[Choice]:

@@ -179,7 +179,9 @@ class HomeStatus(Rows):
     def build(self, view: View, size: Size) -> list[Row]:
         """As much as fits."""
         palette, width = view.palette, size.width
-        said = "Asynchronous Test-Time Scaling: a small model writes, a large one checks and takes over"
+        said = "a small model writes, a large one checks and takes over"
+        if width >= 100:
+            said = f"Asynchronous Test-Time Scaling: {said}"
         kept = f"runs are kept in {clean_line(self._folder)}"
         return [
             ((" atts ", palette.brand), ("   " + shorten(said, width - 10, view.glyphs.more), palette.text)),

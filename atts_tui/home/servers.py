@@ -36,7 +36,7 @@ def before(given: Given) -> list[ServerWord]:
     """What can be said before anybody is asked."""
     servers = servers_of(given)
     if not servers:
-        return [ServerWord("embedded pair", "in the package; starts with a run", None)]
+        return [ServerWord("embedded pair", "built in, starts with a run", None)]
     return [ServerWord(role, without_credentials(url) or "", None) for role, url in servers]
 
 

@@ -130,10 +130,10 @@ def _share_row(view: View, name: str, count: int, share: Estimate, nominal: floa
     if share.value is None or share.low is None or share.high is None:
         return ((label, palette.muted),)
     held = share.low <= nominal <= share.high
-    interval = f"{share.low:.0%} to {share.high:.0%}".rjust(13)
+    interval = f"{share.low * 100:.0f} to {share.high * 100:.0f} %".rjust(13)
     row: list[tuple[str, Style]] = [
         (label, palette.muted),
-        (f"{share.value:>7.1%} ", palette.strong if held else palette.warning),
+        (f"{share.value * 100:>6.1f} %", palette.strong if held else palette.warning),
         (interval + (" " if held else view.glyphs.lost), palette.text if held else palette.warning),
     ]
     if cells >= 8:
@@ -206,7 +206,7 @@ def _terms(card: CalibrationCard) -> list[tuple[str, str]]:
         return ", ".join(str(known[name]) for name in names if name in known)
 
     found = [
-        ("alpha", f"{card.alpha:g}, {adapts}: {card.nominal:.0%} of the steps are to be taken over"),
+        ("alpha", f"{card.alpha:g}, {adapts}: take over {words.percent(card.nominal)} of the steps"),
         ("mode", f"{card.mode}, rule {card.rule}"),
         ("scores", size),
         ("from", f"{card.source}" + (f", {card.created}" if card.created else "")),

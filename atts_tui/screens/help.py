@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rich.style import Style
 from textual.binding import Binding, BindingType
 
 from atts_tui.actions import GROUPS, Bound
@@ -53,20 +54,27 @@ def help_rows(view: View, shown: str, actions: list[Bound], width: int) -> list[
         (glyphs.queued, palette.muted, "waits for a free place at a server"),
         (glyphs.threshold, palette.threshold, "alpha: steps with a p above it are taken over"),
     )
-    rows += [((glyph.ljust(4), style), (said, palette.text)) for glyph, style, said in signs]
+    for glyph, style, said in signs:
+        rows += _explained(glyph.ljust(4), style, said, width, palette.text)
     rows.append(blank)
     words = (
         ("p", "the share of calibration steps that surprised the target no more than this one"),
         ("PPL", "perplexity: how surprising the target finds a step; 1 is not at all"),
         ("alpha", "the p above which the target takes over; 1 - alpha is the rate asked for"),
     )
-    rows += [((term.ljust(8), palette.strong), (said, palette.text)) for term, said in words]
+    for term, said in words:
+        rows += _explained(term.ljust(8), palette.strong, said, width, palette.text)
     for group in GROUPS:
         listed = [bound for bound in actions if bound.keys and bound.action.group == group]
         if listed:
             rows += [blank, ((group, palette.strong),)]
         for bound in listed:
-            lines = paragraph(bound.action.help, width - KEY_CELLS, palette.text)
-            rows.append(((glyphs.safe(bound.shown).ljust(KEY_CELLS), palette.accent), *lines[0]))
-            rows += [((" " * KEY_CELLS, palette.text), *line) for line in lines[1:]]
+            keys = glyphs.safe(bound.shown).ljust(KEY_CELLS)
+            rows += _explained(keys, palette.accent, bound.action.help, width, palette.text)
     return rows
+
+
+def _explained(term: str, style: Style, said: str, width: int, plain: Style) -> list[Row]:
+    """A term, and beside it as many lines as it takes to say what it means."""
+    first, *others = paragraph(said, width - len(term), plain)
+    return [((term, style), *first), *(((" " * len(term), plain), *line) for line in others)]

@@ -205,18 +205,18 @@ def time_rows(view: View, figures: StageFigures, width: int) -> list[Row]:
                 (WORDS[doing].ljust(TERM), palette.text),
                 (glyphs.bar * filled, doing_style(view, doing)),
                 (glyphs.bar_rest * (bar - filled), palette.faint),
-                (f" {share:>4.0%}", palette.strong),
+                (f"{words.percent(share):>6}", palette.strong),
                 (words.clock(seconds).rjust(8), palette.muted),
             )
         )
     for role, most in (("draft", times.draft_places), ("target", times.target_places)):
         used = times.used(role)  # type: ignore[arg-type]  # one of the two
         if used is not None:
-            idle = f"idle {1 - used:.0%}"
+            idle = f"idle {words.percent(1 - used)}"
             rows.append(
                 (
                     (f"{role} places".ljust(TERM), palette.text),
-                    (f"{used:.0%} of {most} used, {idle}", palette.muted),
+                    (f"{words.percent(used)} of {most} used, {idle}", palette.muted),
                 )
             )
     r = times.intensity

@@ -104,7 +104,7 @@ class SolveScreen(RunScreen):
             self.view.advance()
             self.redraw()
 
-    def action_condense(self) -> None:
+    def action_heat_map(self) -> None:
         """Show a cell a sample, or a row each."""
         if self.view is not None:
             self.view.condense = not self.view.condensed

@@ -94,15 +94,16 @@ class AlphaSlider(Rows):
         else:
             heading.append((f"   the run's own; {glyphs.left_right} or the mouse move it", palette.muted))
         share, changed = found.realised, found.changed
-        known = share.low is not None and share.high is not None
-        interval = f" ({share.low:.0%} to {share.high:.0%})" if known else ""
+        interval = ""
+        if share.low is not None and share.high is not None:
+            interval = f" ({share.low * 100:.0f} to {share.high * 100:.0f} %)"
         rows: list[Row] = [
             tuple(heading),
             (
                 ("taken over ", palette.muted),
                 (words.percent(share.value) if share.value is not None else "", palette.target),
                 (interval, palette.text),
-                (f", nominal {1 - found.alpha:.0%}", palette.muted),
+                (f", nominal {words.percent(1 - found.alpha)}", palette.muted),
             ),
         ]
         several = "decision" if found.decisions == 1 else "decisions"

@@ -15,11 +15,11 @@ from atts_tui.view import View
 from atts_tui.widgets.rows import Row, paragraph, strip_of
 from atts_tui.widgets.scroll_rows import ScrollRows
 
-Levels = Literal["all", "no accepted steps", "answers and worse", "warnings and errors"]
+Levels = Literal["everything", "all but accepted steps", "answers and worse", "warnings and errors"]
 LEVELS: tuple[Levels, ...] = get_args(Levels)
 _SHOWN: dict[Levels, frozenset[str]] = {
-    "all": frozenset({"info", "accept", "take-over", "answer", "warning", "error"}),
-    "no accepted steps": frozenset({"info", "take-over", "answer", "warning", "error"}),
+    "everything": frozenset({"info", "accept", "take-over", "answer", "warning", "error"}),
+    "all but accepted steps": frozenset({"info", "take-over", "answer", "warning", "error"}),
     "answers and worse": frozenset({"answer", "warning", "error"}),
     "warnings and errors": frozenset({"warning", "error"}),
 }
@@ -43,7 +43,7 @@ class LogLines(ScrollRows):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.levels: Levels = "no accepted steps"
+        self.levels: Levels = "all but accepted steps"
         self.wanted = ""
         """Lines that do not hold this are left out."""
         self.total = 0

@@ -107,7 +107,7 @@ class PplHistogram(Rows):
         return found
 
     def _axis(self, view: View, low: float, high: float, columns: int, cut: int | None, label: int) -> Row:
-        """The ends of the axis, and the threshold where it is."""
+        """The ends of the axis, and the threshold where it is; it goes before an end that is too near."""
         palette = view.palette
         left, right = words.ppl(low), words.ppl(high)
         line = list(left.ljust(columns - len(right)) + right)
@@ -116,8 +116,10 @@ class PplHistogram(Rows):
         if cut is not None and divide is not None:
             said = words.ppl(divide)
             start = min(max(cut - len(said) // 2, 0), columns - len(said))
-            for place in range(max(start - 1, 0), min(start + len(said) + 1, columns)):
-                line[place] = " "
+            if start <= len(left):  # half a number would be another one
+                line[: len(left)] = " " * len(left)
+            if start + len(said) >= columns - len(right):
+                line[columns - len(right) :] = " " * len(right)
             for place, character in enumerate(said, start):
                 line[place], styles[place] = character, palette.threshold
         return ((" " * label, palette.muted), *joined(list(zip(line, styles, strict=True))))

@@ -57,7 +57,7 @@ class ScorePane(Rows):
         rows.append(_share(view, "taken over", estimate(overview.taken_over), asked, width))
         total = state.written
         share = "–" if state.target_share is None else words.percent(state.target_share)
-        said = f" of {words.number(total)} tokens written"
+        said = f" of {words.number(total)} tokens"
         rows.append(
             (
                 (pad("by target", TERM), palette.muted),
@@ -66,7 +66,9 @@ class ScorePane(Rows):
             )
         )
         if state.samples_failed or state.retries:
-            said = f"{state.samples_failed:,} samples; {state.retries:,} retries"
+            samples = "sample" if state.samples_failed == 1 else "samples"
+            retries = "retry" if state.retries == 1 else "retries"
+            said = f"{state.samples_failed:,} {samples}; {state.retries:,} {retries}"
             style = palette.error if state.samples_failed else palette.muted
             rows.append(((pad("failed", TERM), palette.muted), (shorten(said, width - TERM), style)))
         return rows[: size.height]
@@ -209,7 +211,7 @@ class LookPane(ScrollRows):
         assert view is not None  # noqa: S101  # without a view there are no rows
         palette = view.palette
         if not self._found:
-            said = "Nothing: no sample failed, no wrong answer was unanimous, no vote was tied, none is slow."
+            said = "Nothing: no failed sample, no unanimous mistake, no tie, none is slow."
             line: Row = ((shorten(said, width), palette.muted),)
             return strip_of(line, width, self.base, view.glyphs)
         problem = view.state.problems[self._found[row]]

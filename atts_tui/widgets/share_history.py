@@ -10,7 +10,7 @@ from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, joined, paragraph
 from atts_tui.widgets.time_axis import whole
 
-Y_LABEL = 5
+Y_LABEL = 6
 DOTS = 4
 """Dots of a braille character from top to bottom."""
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -62,7 +62,7 @@ class ShareHistory(Rows):
             cells[column, row] = (glyph, palette.target)
         made: list[Row] = []
         for row in range(rows):
-            label = f"{high:.0%}" if row == 0 else f"{low:.0%}" if row == rows - 1 else ""
+            label = words.percent(high) if row == 0 else words.percent(low) if row == rows - 1 else ""
             line = [cells.get((column, row), (" ", palette.text)) for column in range(columns)]
             made.append(
                 (

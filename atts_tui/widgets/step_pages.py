@@ -83,8 +83,11 @@ def heading(view: View, step: Step, turn: Turn, width: int) -> Row:
     parts: list[Part] = [
         (f"{sign} turn {step.turn + 1:<3} ", style),
         (said, style),
-        (f"   {', '.join(times)}" if times else "", palette.muted),
     ]
+    left = width - sum(len(text) for text, _ in parts) - len("   ")
+    while times and len(", ".join(times)) > left:
+        times.remove(max(times, key=len))  # whole ones, or none
+    parts.append((f"   {', '.join(times)}" if times else "", palette.muted))
     room, fitted = width, list[Part]()
     for text, kind in parts:
         fitted.append((shorten(text, max(room, 0)), kind))

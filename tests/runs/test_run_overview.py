@@ -85,8 +85,11 @@ def test_numbers_are_those_of_all_problems(seed: int, at: int, retried: bool, si
     kept = state.overview
     assert kept.samples == len(samples)
     assert kept.unbegun == sum(not s.turn_count and s.end is None for s in samples)
-    for turn, count in enumerate(kept.in_turn()):
-        assert count == sum(s.turn_count == turn + 1 and s.end is None for s in samples)
+    went_on = [*kept.reached, 0][1:]
+    for turn, (reached, later, ended) in enumerate(
+        zip(kept.reached, went_on, kept.ended_after, strict=False)
+    ):
+        assert reached - later - ended == sum(s.turn_count == turn + 1 and s.end is None for s in samples)
     assert kept.turns_done == sum(max(s.turn_count - (s.end is None), 0) for s in samples)
     finished = [problem for problem in state.problems if problem.finished]
     assert kept.finished == len(finished)

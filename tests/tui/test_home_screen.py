@@ -166,16 +166,3 @@ def test_everything_to_try_is_a_command_that_there_is() -> None:
 def test_how_long_ago() -> None:
     assert age(0.0) == ""
     assert age(10e12) == "now"
-
-
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-def test_picture(snap_compare: Any, size: tuple[int, int]) -> None:
-    async def run_before(pilot: Pilot[Any]) -> None:
-        await pilot.pause()
-        app = pilot.app
-        assert isinstance(app, HomeApp)
-        await app.find_runs()
-        await pilot.pause()
-
-    app = HomeApp(Path("/nowhere/runs"), Given())
-    assert snap_compare(app, terminal_size=size, run_before=run_before)

@@ -77,7 +77,7 @@ def test_the_key_map_comes_from_the_settings_file(tmp_path: Path, monkeypatch: p
 
 
 async def test_a_changed_key_works_and_footer_and_help_show_it() -> None:
-    keymap = read_keymap({"follow": "F", "help": "H"}, "keys")
+    keymap = read_keymap({"follow": "F", "help": "f2"}, "keys")
     async with running(synthetic.events(until=3.0, problems=1), size=(160, 70), keymap=keymap) as (
         pilot,
         app,
@@ -86,7 +86,7 @@ async def test_a_changed_key_works_and_footer_and_help_show_it() -> None:
         assert "F stop following" in lines(app)[-1]
         await pilot.press("F")
         assert not app.view.follow
-        await pilot.press("H")
+        await pilot.press("f2")
         await frame(pilot)
         assert "Follow the newest take-over" in text(app)
 

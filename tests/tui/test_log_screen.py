@@ -1,14 +1,10 @@
 """The log: searched while it grows, followed only from its end, and a way to the sample of a line."""
 
-from typing import Any
-
 import synthetic
 from driving import frame, lines, running, text
-from textual.pilot import Pilot
 
 from atts_core import events as ev
 from atts_core.events import Stamped
-from atts_tui.app import AttsApp
 from atts_tui.screens.log import LogScreen
 from atts_tui.widgets.log_lines import LogLines
 
@@ -18,17 +14,6 @@ WHOLE = synthetic.events(problems=2)
 def warned(after: list[Stamped], *said: str) -> list[Stamped]:
     last = after[-1]
     return [Stamped(last.seq + n, last.at, ev.Warned(message=words)) for n, words in enumerate(said, 1)]
-
-
-def test_picture(snap_compare: Any) -> None:
-    async def run_before(pilot: Pilot[Any]) -> None:
-        await frame(pilot)
-        await pilot.press("6", "slash", *"answer")
-        await frame(pilot)
-        await frame(pilot)
-
-    app = AttsApp(synthetic.Recorded(WHOLE[:1300]), title="demo")
-    assert snap_compare(app, terminal_size=(120, 40), run_before=run_before)
 
 
 async def test_a_filter_narrows_with_each_letter_counts_and_is_left_by_escape() -> None:

@@ -169,20 +169,6 @@ async def test_before_the_run_and_after_it() -> None:
     assert "old" not in screen
 
 
-async def test_hostile_words_stay_in_their_cells() -> None:
-    evil = "\x1b[2J[bold]\u202eNVIDIA\n" * 40
-    card = GpuReading(index=0, name=evil, uuid=evil, instance=evil, memory_used=5, memory_total=9,
-                      missing={"power": evil}, throttled=(evil,), memory_by_role={evil: 3})  # fmt: skip
-    page = ev.GpusRead(gpus=(card,), source=evil, kind=evil, unavailable=evil)
-    reading = ServerReading(running=1, source=evil, unavailable="")
-    stamps = machine_events.events(5, page, ev.ServerRead(role="draft", url=evil, reading=reading))
-    for size in SIZES[1:]:
-        screen = await shown(stamps, size)
-        assert "\x1b" not in screen
-        assert "\u202e" not in screen
-        assert all(len(row) <= size[0] for row in screen.splitlines())
-
-
 async def test_numbers_of_a_broken_file_draw_something() -> None:
     card = GpuReading(index=7, name="g", memory_used=-5, memory_total=0, power=1e300, temperature=-1.0)
     reading = ServerReading(

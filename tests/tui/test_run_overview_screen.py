@@ -4,16 +4,13 @@ import itertools
 
 import evaluations
 import pytest
-import synthetic
 from driving import frame, lines, running, text
 from hypothesis import given
 from hypothesis import strategies as st
-from textual.pilot import Pilot
 
 from atts_core import events as ev
 from atts_core.forecast import forecast
 from atts_core.state import RunState
-from atts_tui.app import AttsApp
 from atts_tui.layout.frame import frame as laid_out
 from atts_tui.layout.run import arrange_run
 from atts_tui.problem_list import PROBLEM_ORDERS, ProblemList
@@ -226,18 +223,3 @@ def test_early_on_the_range_reaches_to_the_turn_limit() -> None:
     assert state.overview.finished < 2
     turns = state.overview.samples * 15 - found.done
     assert found.high * found.pace == pytest.approx(turns, rel=0.25)
-
-
-@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-def test_picture(snap_compare: object, size: tuple[int, int]) -> None:
-    async def open_run(pilot: Pilot[None]) -> None:
-        await pilot.pause()
-        await pilot.press("2")
-        app.draw()
-        app.view.look_at(listed(app.state)[2])
-        await frame(pilot)
-        await pilot.press("home")
-        await frame(pilot)
-
-    app = AttsApp(synthetic.Recorded(EVENTS[:MID]), title="eval")
-    assert snap_compare(app, terminal_size=size, run_before=open_run)  # type: ignore[operator]

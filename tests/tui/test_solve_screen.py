@@ -1,6 +1,5 @@
 """What a person does on the Solve screen, by keys and mouse, and what the screen then shows."""
 
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from atts_tui.screens.help import HelpScreen
 from atts_tui.screens.solve import SolveScreen
 from atts_tui.widgets.scroll_rows import ScrollRows
 from atts_tui.widgets.threshold_chart import ThresholdChart
-
-HOSTILE = (
-    "[bold red]not markup[/] \x1b[2J\x1b[31m\x9b1m \u202eright to left\u2066 "
-    + "z\u0336" * 5 + "\u0301" * 200
-    + " 日本語 👩\u200d👧 🇫🇷 \x07\x00" + "x" * 100_000 + "\n\n"
-)  # fmt: skip
 
 
 def mid() -> list[ev.Stamped]:
@@ -158,7 +151,7 @@ async def test_pausing_goes_to_the_run_and_comes_back_as_an_event() -> None:
 
 
 async def test_help_lists_every_key_and_closes_by_the_key_that_opened_it() -> None:
-    async with running(mid(), size=(120, 80)) as (pilot, app, _):
+    async with running(mid(), size=(120, 90)) as (pilot, app, _):
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         assert "perplexity" in text(app)
@@ -195,44 +188,6 @@ async def test_text_follows_its_end_only_while_the_end_is_in_sight() -> None:
         await pilot.press("end")
         assert pane.at_end
         assert "answered" in text(app)
-
-
-async def test_hostile_text_stays_in_its_own_cells(tmp_path: Path) -> None:
-    clean_run, hostile_run = mid(), []
-    for stamped in mid():
-        event = stamped.event
-        if isinstance(event, ev.ProblemAdded):
-            event = ev.ProblemAdded(
-                problem=0, id="\x1b[31m[b]id", question=HOSTILE, gold="[/b]\x07" + HOSTILE
-            )
-        elif isinstance(event, ev.DraftFinished) and event.sample == 0:
-            event = ev.DraftFinished(
-                problem=0, sample=0, turn=event.turn, text=HOSTILE, tokens=9, ended=False, seconds=1.0,
-                first_token_seconds=0.1,
-            )  # fmt: skip
-        hostile_run.append(ev.Stamped(stamped.seq, stamped.at, event))
-    answers = [
-        ev.AnswerFound(problem=0, sample=1, turn=0, role="draft", answer=HOSTILE),
-        ev.VoteChanged(problem=0, tally=((HOSTILE, 2), ("[red]", 1)), voted=3, ended=3),
-        ev.SampleFinished(problem=0, sample=2, end="failed", message=HOSTILE),
-        ev.ServerLost(role="draft", message=HOSTILE),
-        ev.ProblemFinished(problem=0, answer=HOSTILE, tied=True, correct=False),
-    ]
-    hostile_run += [ev.Stamped(9000 + k, 3.3, event) for k, event in enumerate(answers)]
-    for size in ((120, 40), (80, 24), (50, 20)):
-        async with running(clean_run, size=size) as (pilot, app, _):
-            app.view.select(0)
-            await frame(pilot)
-            expected = [strip.cell_length for strip in app.screen._compositor.render_strips()]
-        async with running(hostile_run, size=size, export_folder=tmp_path) as (pilot, app, _):
-            app.view.select(0)
-            await frame(pilot)
-            for key in ("pageup", "home", "y", "question_mark", "escape", "enter", "v", "escape", "2", "6"):
-                await pilot.press(key)
-                await frame(pilot)
-                assert [cell_len(line) for line in lines(app)] == expected
-                odd = {c for c in text(app) if unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co"}} - {"\n"}
-                assert not odd
 
 
 async def test_a_lost_server_is_said_at_every_size() -> None:
