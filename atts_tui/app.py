@@ -126,7 +126,8 @@ class AttsApp(RunActions, Navigation, TakeAway):
         return self.page_screen(self._first)
 
     def on_mount(self) -> None:
-        """Show what already waits, and start the clock."""
+        """Show what there is and what already waits, and start the clock."""
+        self.view.advance()
         self._clock = self.set_interval(1 / self._fps, self._tick, name="frame clock")
         if self._player is None:
             self.run_worker(self._wake_on_events(), name="events", exit_on_error=True)
