@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from typing import ClassVar, Unpack
 
+from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -70,6 +71,10 @@ class Themed(App[tuple[str, ...]]):
             self.notify(
                 self.glyphs.safe(failure), title="A theme was left out", severity="warning", markup=False
             )
+
+    def on_unmount(self) -> None:
+        """A cache of Textual holds up to 1,024 drawn widgets of screens that are gone: free them."""
+        StylesCache.get_inner_outer.cache_clear()
 
     def _heed_signals(self) -> None:
         """A terminal that goes away, or a kind kill, ends the screen as a key would: it is restored first."""

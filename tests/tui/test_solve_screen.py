@@ -6,6 +6,7 @@ import pytest
 import synthetic
 from driving import Hand, frame, lines, running, text
 from rich.cells import cell_len
+from textual._styles_cache import StylesCache
 
 from atts_core import events as ev
 from atts_core.bus import Bus
@@ -120,6 +121,12 @@ async def test_quitting_an_unfinished_run_asks_first() -> None:
         await pilot.press("ctrl+c", "y")
         await pilot.pause()
         assert app._exit
+
+
+async def test_a_screen_that_was_left_is_held_by_no_cache() -> None:
+    async with running(mid()):
+        assert StylesCache.get_inner_outer.cache_info().currsize > 0
+    assert StylesCache.get_inner_outer.cache_info().currsize == 0
 
 
 async def test_asking_twice_quits() -> None:
