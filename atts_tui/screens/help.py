@@ -58,7 +58,7 @@ def help_rows(view: View, shown: str, actions: list[Bound], width: int) -> list[
         rows += _explained(glyph.ljust(4), style, said, width, palette.text)
     rows.append(blank)
     words = (
-        ("p", "the share of calibration steps that surprised the target no more than this one"),
+        ("p", "the share of calibration steps that surprised the target no more than it"),
         ("PPL", "perplexity: how surprising the target finds a step; 1 is not at all"),
         ("alpha", "the p above which the target takes over; 1 - alpha is the rate asked for"),
     )
