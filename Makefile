@@ -11,7 +11,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make test-sglang  the embedded pair served by the real SGLang on a CPU, two releases (3 GB, 15 minutes)"
 	@echo "make bench     measure what the budgets promise"
-	@echo "make table     measure the README's table of strategies again (an hour on 2 cores)"
+	@echo "make table     measure the README's table of strategies again (12 minutes on 2 cores)"
 	@echo "make pictures  draw the README's pictures again"
 	@echo "make models    train the embedded pair again from its seed (under 90 minutes on 2 cores)"
 	@echo "make clean     remove what these made"
