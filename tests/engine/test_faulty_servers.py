@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import chain, cycle, repeat
@@ -27,6 +28,8 @@ class Proxy:
     def __init__(self, upstream: str) -> None:
         self.faults: Iterable[Fault] = repeat("pass")
         self.spoiled = 0
+        self._once = False
+        self._hit: set[str] = set()
         self.url = ""
         self._upstream = upstream
         self._http = httpx2.AsyncClient(base_url=upstream, trust_env=False, timeout=60)
@@ -45,8 +48,20 @@ class Proxy:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._http.aclose()
 
-    def spoil(self, faults: Iterable[Fault]) -> None:
-        self.faults = iter(faults)
+    def spoil(self, faults: Iterable[Fault], *, once: bool = False) -> None:
+        """`once`: no request twice, so that none uses up its attempts by bad luck."""
+        self.faults, self._once = iter(faults), once
+
+    def _fault(self, body: bytes) -> Fault:
+        asked = json.loads(body)
+        asked.pop("rid", None)
+        key = json.dumps(asked, sort_keys=True)
+        if self._once and key in self._hit:
+            return "pass"
+        fault = next(iter(self.faults))
+        if fault != "pass":
+            self._hit.add(key)
+        return fault
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -64,7 +79,7 @@ class Proxy:
         method, path, _ = head[0].split(" ")
         fields = {k.lower(): v for k, _, v in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(fields.get("content-length", "0")))
-        fault: Fault = next(iter(self.faults)) if path == "/generate" else "pass"
+        fault: Fault = self._fault(body) if path == "/generate" else "pass"
         self.spoiled += fault != "pass"
         if fault in ("503", "500"):
             writer.write(_whole(int(fault), b'{"error":{"message":"The request queue is full."}}'))
@@ -155,7 +170,7 @@ async def test_cuts_refusals_and_lies_change_nothing(
     draft, target = embedded_pair
     faults: tuple[Fault, ...] = ("cut", "500", "close", "garbage", "nonsense")
     async with Proxy(target).listening() as proxy:
-        state, events = await run(draft, proxy.url, armed=lambda: proxy.spoil(every(4, *faults)))
+        state, events = await run(draft, proxy.url, armed=lambda: proxy.spoil(every(4, *faults), once=True))
         assert proxy.spoiled >= len(faults)
     assert (state.samples_failed, texts(state)) == (0, before)
     told = {event.message for event in events if isinstance(event, ev.RequestRetried)}

@@ -96,8 +96,8 @@ async def test_stopped_anywhere_it_becomes_what_it_would_have_been(
         calibration = opened.calibration
         begun = next(n for n, stamped in enumerate(stamps) if isinstance(stamped.event, ev.RunStarted))
         cuts = random.Random(strategy)
-        for cut in (cuts.randrange(begun + 1, len(stamps)), len(stamps) - 3):
-            path = tmp_path / f"{cut}.atts"
+        for name, cut in (("any", cuts.randrange(begun + 1, len(stamps))), ("late", len(stamps) - 3)):
+            path = tmp_path / f"{name}.atts"
             writer = RunWriter.create(path, about)
             writer.append(ev.merge_tokens(stamps[:cut]))
             writer.close()
