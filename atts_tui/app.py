@@ -180,7 +180,8 @@ class AttsApp(RunActions, Navigation, TakeAway):
 
     def _show(self, *, slow: bool) -> None:
         """Show the screen the view; one that lies under a page is shown it when the page closes."""
-        screen = self.screen if self._clock is not None else None
+        # A last tick may come while the app closes, when there is no screen any more.
+        screen = self.screen if self._clock is not None and self.screen_stack else None
         if isinstance(screen, RunScreen):
             self.view.unhurried = slow
             screen.sync(self.view)
