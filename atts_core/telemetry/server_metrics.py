@@ -42,19 +42,26 @@ def parse_metrics(text: str) -> ServerReading:
         values.setdefault(sample.name.removeprefix(_PREFIX), []).append(sample.value)
     if not values:
         return ServerReading(unavailable="what /metrics answers is not an SGLang server's", source=METRICS)
-    return ServerReading(
-        running=_count(values, "num_running_reqs"),
-        queued=_count(values, "num_queue_reqs"),
-        cache_usage=_share(values, "token_usage"),
-        cache_hit_rate=_share(values, "cache_hit_rate"),
-        generation_throughput=_sum(values, "gen_throughput"),
-        used_tokens=_count(values, "num_used_tokens"),
-        capacity=_count(values, "max_total_num_tokens"),
+    return msgspec.structs.replace(
+        _gauges(values, queued="num_queue_reqs"),
         prompt_tokens=_count(values, "prompt_tokens_total"),
         generated_tokens=_count(values, "generation_tokens_total"),
         cached_tokens=_count(values, "cached_tokens_total"),
         requests=_count(values, "num_requests_total"),
         source=METRICS,
+    )
+
+
+def _gauges(values: dict[str, list[float]], *, queued: str) -> ServerReading:
+    """What both pages tell under the same names, but for the requests that wait."""
+    return ServerReading(
+        running=_count(values, "num_running_reqs"),
+        queued=_count(values, queued),
+        cache_usage=_share(values, "token_usage"),
+        cache_hit_rate=_share(values, "cache_hit_rate"),
+        generation_throughput=_sum(values, "gen_throughput"),
+        used_tokens=_count(values, "num_used_tokens"),
+        capacity=_count(values, "max_total_num_tokens"),
     )
 
 
@@ -82,17 +89,7 @@ def parse_loads(text: str) -> ServerReading | None:
                 values.setdefault(name, []).append(float(value))
     if "num_running_reqs" not in values:
         return None
-    return ServerReading(
-        running=_count(values, "num_running_reqs"),
-        queued=_count(values, "num_waiting_reqs"),
-        cache_usage=_share(values, "token_usage"),
-        cache_hit_rate=_share(values, "cache_hit_rate"),
-        generation_throughput=_sum(values, "gen_throughput"),
-        used_tokens=_count(values, "num_used_tokens"),
-        capacity=_count(values, "max_total_num_tokens"),
-        fresh=True,
-        source=LOADS,
-    )
+    return msgspec.structs.replace(_gauges(values, queued="num_waiting_reqs"), fresh=True, source=LOADS)
 
 
 def parse_old_load(text: str) -> ServerReading | None:

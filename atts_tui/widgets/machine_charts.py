@@ -14,6 +14,7 @@ from atts_core.telemetry.server_metrics import HEARTBEAT
 from atts_tui import words
 from atts_tui.text import shorten
 from atts_tui.view import View
+from atts_tui.widgets.blocks import block_lines
 from atts_tui.widgets.rows import Part, Row, Rows, paragraph
 from atts_tui.widgets.server_rows import tell_apart
 
@@ -158,16 +159,10 @@ def _band(
     view: View, label: str, values: list[float], top: float, lines: int, own: Style, fill: Style, *, new: bool
 ) -> list[Row]:
     palette, glyphs = view.palette, view.glyphs
-    steps = len(glyphs.blocks) - 1
     now = values[-1] if new and view.state.finished is None else None
     said = [label.ljust(LABEL), (words.number(now) if now is not None else "").ljust(LABEL)]
     rows: list[Row] = []
-    for line in range(lines):
-        level = lines - 1 - line
-        blocks = "".join(
-            glyphs.blocks[min(max(round(value / top * lines * steps) - level * steps, 0), steps)]
-            for value in values
-        )
+    for line, blocks in enumerate(block_lines(values, top, lines, glyphs)):
         text = said[line] if line < len(said) else " " * LABEL
         rows.append(
             (

@@ -8,6 +8,7 @@ from textual.geometry import Size
 from atts_core.reports.timeline import occupancy, places_of
 from atts_tui.figures import StageFigures
 from atts_tui.view import View
+from atts_tui.widgets.blocks import block_lines
 from atts_tui.widgets.rows import Row, Rows, paragraph
 from atts_tui.widgets.swim_lanes import END, time_marks
 from atts_tui.widgets.time_axis import Window
@@ -69,7 +70,6 @@ class PlacesChart(Rows):
         palette, glyphs = view.palette, view.glyphs
         name, style = named
         top = max(most or 0, *values, 1.0)
-        steps = len(glyphs.blocks) - 1
         peak = max(values)
         mean = sum(values) / len(values)
         if name == "waiting":
@@ -78,12 +78,7 @@ class PlacesChart(Rows):
             said = f"{mean:.1f} mean of {most}" if most else f"{mean:.1f} mean"
         labels = [name, said] if rows > 1 else [f"{name} {said}"]
         made: list[Row] = []
-        for row in range(rows):
-            level = rows - 1 - row
-            line = "".join(
-                glyphs.blocks[min(max(round(value / top * rows * steps) - level * steps, 0), steps)]
-                for value in values
-            )
+        for row, line in enumerate(block_lines(values, top, rows, glyphs)):
             label = labels[row] if row < len(labels) else ""
             made.append(
                 (

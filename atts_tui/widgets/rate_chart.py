@@ -8,6 +8,7 @@ from textual.geometry import Size
 from atts_core.meters import BIN_SECONDS
 from atts_tui import words
 from atts_tui.view import View
+from atts_tui.widgets.blocks import block_lines
 from atts_tui.widgets.rows import Row, Rows
 from atts_tui.widgets.time_axis import axis_labels, window
 
@@ -74,13 +75,7 @@ class RateChart(Rows):
         if view.state.finished is not None:
             labels[1] = " " * Y_LABEL
         found: list[Row] = []
-        steps = len(glyphs.blocks) - 1
-        for row in range(rows):
-            level = rows - 1 - row
-            line = "".join(
-                glyphs.blocks[min(max(round(value / top * rows * steps) - level * steps, 0), steps)]
-                for value in values
-            )
+        for row, line in enumerate(block_lines(values, top, rows, glyphs)):
             label = labels[row] if row < len(labels) else " " * Y_LABEL
             found.append(
                 (
