@@ -21,7 +21,7 @@ SLOW_AFTER = 8
 """Finished problems before one can be called slow."""
 STEP = 1.05
 """Durations are counted in bins that are 5 % wide, so that their middle is known to 5 %."""
-DETAILS_BYTES = 32_000_000
+DETAILS_BYTES = 2_000_000
 """Of finished problems' texts and turns that stay in memory; older ones are read from the run file again."""
 TURN_BYTES = 1000
 """What a turn weighs besides its text, about: its verdict, its spans, its steps."""

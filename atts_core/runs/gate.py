@@ -27,7 +27,8 @@ class Gate:
         self._each = state.run.samples if state.run else 0
         self._sizes = [len(problem.samples) for problem in state.problems]
         self._total = sum(self._sizes)
-        self._turns: dict[tuple[int, int], int] = {}
+        self._turns = [[0] * size for size in self._sizes]
+        """By problem and sample: turns begun, as far as they were looked at."""
         self._writing: set[tuple[int, int]] = set()
         self._away: dict[int, list[SampleState]] = {}
         """Samples of problems that were put away: nothing changes there before an event has passed here, so
@@ -36,8 +37,8 @@ class Gate:
             if problem.put_away:
                 self._away[index] = problem.samples
             for number, sample in enumerate(problem.samples):
-                if not problem.put_away and sample.turn_count:
-                    self._turns[index, number] = sample.turn_count
+                if not problem.put_away:
+                    self._turns[index][number] = sample.turn_count
                 if sample.end is None and sample.steps and not sample.steps[-1].complete:
                     self._writing.add((index, number))
 
@@ -56,9 +57,9 @@ class Gate:
     def turns(self, place: tuple[int, int]) -> int:
         """Turns begun by a sample that exists."""
         problem, number = place
-        if place not in self._turns and problem in self._away:
-            self._turns[place] = self._away[problem][number].turn_count
-        return self._turns.get(place, 0)
+        if not self._turns[problem][number] and problem in self._away:
+            self._turns[problem][number] = self._away[problem][number].turn_count
+        return self._turns[problem][number]
 
     def place(self, event: ev.AnyEvent) -> tuple[int, int] | None:
         """Problem and sample of an event, where they exist."""
@@ -83,7 +84,7 @@ def _anywhere(gate: Gate, event: ev.AnyEvent) -> str:
         if not 0 <= turn <= turns:
             return f"its turn {turn} does not follow the {turns} before it"
         if turn == turns:
-            gate._turns[place] = turns + 1
+            gate._turns[place[0]][place[1]] = turns + 1
     return ""
 
 
@@ -101,6 +102,7 @@ def _problem_added(gate: Gate, event: ev.ProblemAdded) -> str:
     if gate._total + gate._each > MOST_SAMPLES:
         return f"the run has more than {MOST_SAMPLES:,} samples"
     gate._sizes.append(gate._each)
+    gate._turns.append([0] * gate._each)
     gate._total += gate._each
     return ""
 
