@@ -229,7 +229,7 @@ class RunState:
             None,
             "",
         )
-        sample.judgements.clear()
+        sample.judgements = ()
         problem.finished, problem.finished_at, problem.touched = False, None, self.seq
         self._say("info", "goes on from its last finished step", problem.index, sample.index)
 
@@ -253,9 +253,8 @@ class RunState:
 
     def _answer_judged(self, event: ev.AnswerJudged) -> None:
         sample = self._touch(event.problem, event.sample)
-        by = judged_by(event.judge, event.url, event.sees)
-        sample.judgements.pop(by, None)
-        sample.judgements[by] = event
+        others = (said for said in sample.judgements if judged_by(said) != judged_by(event))
+        sample.judgements = (*others, event)
         if event.verdict == {True: "wrong", False: "right"}.get(sample.correct):  # type: ignore[arg-type]
             said = f"judge {event.judge}: {event.verdict}, unlike our own verdict"
             self._say("info", said, event.problem, event.sample)

@@ -82,8 +82,8 @@ class SampleState:
     """Once put away: its decisions and stages, as `atts_core.digest` packs them."""
     characters_away: int = 0
     """Characters of the text that was put away."""
-    judgements: dict[str, ev.AnswerJudged] = field(default_factory=dict)
-    """What language models say of its answer, by who judged by what; the newest last."""
+    judgements: tuple[ev.AnswerJudged, ...] = ()
+    """What language models say of its answer: one of each who judged by what, the newest last."""
 
     @property
     def turn_count(self) -> int:
@@ -94,6 +94,10 @@ class SampleState:
     def characters(self) -> int:
         """Length of `text`, put away or not."""
         return self.characters_away + sum(len(step.text) for step in self.steps if not step.discarded)
+
+    def judgement(self, by: str) -> ev.AnswerJudged | None:
+        """What was said of its answer by one of `judged_by`."""
+        return next((said for said in self.judgements if judged_by(said) == by), None)
 
     def judged(self) -> Iterator[Judged]:
         """Every decision of this chain by turn, put away or not."""
@@ -162,8 +166,13 @@ class SampleState:
         return "".join(step.text for step in self.steps if not step.discarded)
 
 
-def judged_by(judge: str, url: str, sees: ev.Sees) -> str:
+def judged_by(said: ev.AnswerJudged) -> str:
     """Who judges by what: a sample keeps one judgement of each."""
+    return judge_key(said.judge, said.url, said.sees)
+
+
+def judge_key(judge: str, url: str, sees: ev.Sees) -> str:
+    """The same of a judge who has said nothing yet."""
     return f"{judge}, {sees}, {url}"
 
 

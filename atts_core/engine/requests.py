@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,15 +22,12 @@ from atts_core.engine.servers import Servers
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import ServerBusy, ServerError
 from atts_core.serving.requests import GenerateRequest, Sampling
+from atts_core.serving.retries import Retries
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
-"""Times a request is sent before its sample is given up; a busy server (503) is asked for longer."""
-FIRST_DELAY = 0.5
-"""Seconds before the second attempt; doubles, with jitter, so that samples do not return at once."""
-SLOWEST = 15.0
-"""Seconds between two attempts, at most half as much again."""
+RETRIES = Retries(attempts=5)
+"""Before a request's sample is given up; a busy server (503) is asked for longer."""
 BUSY = 3
 """Times a request is told that its server is busy before its sample moves to one that has places to spare."""
 VERIFY_FIRST, WRITE_NEXT = 0, 1
@@ -259,11 +255,11 @@ class Requests:
             except ServerError as error:
                 lost = servers.failed(side, held.number, error)
                 busy = isinstance(error, ServerBusy)
-                if not error.retryable or (
-                    time.monotonic() - began > self.context.settings.patience if busy else number >= ATTEMPTS
-                ):
+                waited = time.monotonic() - began
+                enough = waited > self.context.settings.patience if busy else number >= RETRIES.attempts
+                if enough or not error.retryable:
                     raise
-                delay = 0.0 if lost else _delay(number)
+                delay = 0.0 if lost else RETRIES.delay(number)
                 self.publish(
                     ev.RequestRetried(
                         problem=self.problem,
@@ -282,10 +278,6 @@ class Requests:
             else:
                 servers.answered(side, held.number)
                 return result
-
-
-def _delay(attempt: int) -> float:
-    return min(SLOWEST, FIRST_DELAY * 2.0 ** min(attempt - 1, 60)) * (1 + random.random() / 2)
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from atts_core.embedded.launch import EmbeddedServers
 from atts_core.embedded.tokenizer import EmbeddedTokenizer
 from atts_core.engine.collect import collect_first_turns, identity
 from atts_core.engine.connect import connect_side
+from atts_core.engine.open_files import allow_requests
 from atts_core.engine.pair import Pair, Side
 from atts_core.engine.requests import Gate
 from atts_core.engine.run import Engine
@@ -234,6 +235,9 @@ async def open_session(
             f"{missing[0]} is missing: the strategy {kind.name} runs on the servers of {needed}; give no"
             " server at all for the embedded pair."
         )
+    most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)
+    requests = most * sum(max(len(found), 1) for found in urls.values())
+    allow_requests(requests, "--draft-concurrency and --target-concurrency")
     async with AsyncExitStack() as stack:
         processes: dict[str, int] = {}
         if missing:
@@ -243,7 +247,6 @@ async def open_session(
             urls = {role: (server.url,) for role, server in started.items()}
             processes = {role: server.pid for role, server in started.items()}
         say("connecting to the servers")
-        most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)
         sides: dict[ev.Role, Side] = {}
         for role in kind.roles:
             sides[role] = await connect_side(

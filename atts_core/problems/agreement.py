@@ -7,6 +7,7 @@ import msgspec
 from atts_core import events as ev
 from atts_core.conformal.intervals import Estimate, rate_interval
 from atts_core.state import ProblemState, RunState, SampleState
+from atts_core.state_parts import judged_by
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ def agreements(state: RunState) -> tuple[Agreement, ...]:
     judges: dict[str, ev.AnswerJudged] = {}
     for problem in state.problems:
         for sample in problem.samples:
-            judges.update(sample.judgements)
+            judges.update({judged_by(said): said for said in sample.judgements})
     return tuple(_agreement(state, by, said) for by, said in judges.items())
 
 
@@ -88,6 +89,6 @@ def _agreement(state: RunState, by: str, like: ev.AnswerJudged) -> Agreement:
 def _judged(state: RunState, by: str) -> Iterator[tuple[ProblemState, SampleState, ev.AnswerJudged]]:
     for problem in state.problems:
         for sample in problem.samples:
-            said = sample.judgements.get(by)
+            said = sample.judgement(by)
             if said is not None and sample.correct is not None:
                 yield problem, sample, said

@@ -10,7 +10,7 @@ started again and asked once more.
 import contextlib
 import json
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -109,11 +109,13 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> str:
     assert pipe is not None  # noqa: S101  # a pipe, as asked for above
     end = time.monotonic() + seconds
     written = b""
-    while not written.endswith(b"\n"):
-        if not select.select([pipe], [], [], max(end - time.monotonic(), 0))[0]:
-            return ""
-        read = os.read(pipe.fileno(), 4096)
-        if not read:
-            return ""
-        written += read
+    with selectors.DefaultSelector() as waiting:  # select() itself knows no more than 1,024 open files
+        waiting.register(pipe, selectors.EVENT_READ)
+        while not written.endswith(b"\n"):
+            if not waiting.select(max(end - time.monotonic(), 0)):
+                return ""
+            read = os.read(pipe.fileno(), 4096)
+            if not read:
+                return ""
+            written += read
     return written.decode(errors="replace").strip()

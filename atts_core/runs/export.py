@@ -78,9 +78,9 @@ def _samples(file: RunFile) -> Iterator[bytes]:
 
 def _judged(sample: SampleState) -> tuple[object, ...]:
     """What the newest judge of a sample's answer said."""
-    said = next(reversed(sample.judgements.values()), None)
-    if said is None:
+    if not sample.judgements:
         return (None,) * 5
+    said = sample.judgements[-1]
     return said.judge, said.sees, said.verdict, said.extracted, said.message
 
 

@@ -27,7 +27,7 @@ from atts_core.runs.writer import RunWriter
 from atts_core.serving.chat import ChatClient
 from atts_core.serving.errors import RequestRefused, ServerError, ServerUnreachable
 from atts_core.state import ProblemState, RunState, SampleState
-from atts_core.state_parts import judged_by
+from atts_core.state_parts import judge_key
 
 BEAT_SECONDS = 1.0
 """Between two signs of life, which tell others that the file is being written."""
@@ -47,7 +47,7 @@ class Judge(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def by(self) -> str:
         """Under which a sample keeps its judgement."""
-        return judged_by(self.name, self.url, self.sees)
+        return judge_key(self.name, self.url, self.sees)
 
 
 class Question(NamedTuple):
@@ -112,7 +112,7 @@ def plan_judging(path: Path, judge: Judge) -> Plan:
             if sample.correct is None or problem.gold is None:
                 continue
             graded = True
-            said = sample.judgements.get(judge.by)
+            said = sample.judgement(judge.by)
             if said is not None and not said.message:
                 judged += 1
             elif judge.sees == "chain" and sample.characters:

@@ -1,7 +1,6 @@
 """A client of one OpenAI-compatible server, for short questions with a short answer of a fixed shape."""
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,7 +9,7 @@ import httpx2
 import msgspec
 
 from atts_core.serving.address import server_headers, server_url
-from atts_core.serving.connection import DirectTransport, Patience
+from atts_core.serving.connection import Patience
 from atts_core.serving.errors import (
     BadAnswer,
     KeyRefused,
@@ -19,8 +18,10 @@ from atts_core.serving.errors import (
     ServerError,
     ServerTimeout,
 )
-from atts_core.serving.failures import refusal, server_words, transport_error
+from atts_core.serving.exchange import Exchange
+from atts_core.serving.failures import refusal, server_words
 from atts_core.serving.retries import Retries
+from atts_core.serving.timeouts import Timeouts
 
 LARGEST_REPLY: Final = 1 << 20
 """Bytes of a response."""
@@ -65,10 +66,18 @@ class ChatClient:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Raises `SettingsError` on a URL or key that cannot be one."""
-        base = server_url(url, "judge")
-        path = base.path.rstrip("/") or "/v1"
-        self._address = base.copy_with(path=path if path.endswith(_PATH) else path + _PATH)
-        self.url = str(self._address.copy_with(userinfo=b""))
+        given = server_url(url, "judge")
+        base = given.copy_with(path=(given.path.rstrip("/") or "/v1").removesuffix(_PATH))
+        self._exchange = Exchange(
+            base,
+            server_headers(api_key, "judge"),
+            role="judge",
+            connections=connections,
+            timeouts=Timeouts(),
+            tls=tls,
+            largest=LARGEST_REPLY,
+        )
+        self.url = self._exchange.url + _PATH
         """Where requests go, without credentials."""
         self.model = model
         self._key = api_key
@@ -76,20 +85,12 @@ class ChatClient:
         self._retries = retries or Retries()
         self._shaped = True
         """Whether the server is asked to hold the model to the shape; not all can."""
-        if base.scheme == "https" and tls is None:
-            tls = httpx2.create_ssl_context()
-        self._http = httpx2.AsyncClient(
-            transport=DirectTransport(connections=connections, tls=tls),
-            headers=server_headers(api_key, "judge"),
-            trust_env=False,
-            follow_redirects=False,
-        )
 
     async def __aenter__(self) -> "ChatClient":
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
+        await self._exchange.close()
 
     def without_key(self, text: str) -> str:
         """A text of the server's as it may be recorded: without the key, should it send it back."""
@@ -145,49 +146,31 @@ class ChatClient:
         patience = Patience(
             connect=min(seconds, CONNECT_SECONDS), first=seconds, between=seconds, total=seconds
         )
-        request = self._http.build_request(
-            "POST",
-            self._address,
-            content=content,
-            headers={"Content-Type": "application/json"},
-            extensions={"patience": patience},
-        )
-        try:
-            response = await self._http.send(request, stream=True)
-            async with contextlib.aclosing(response):
-                body = await self._whole(response)
-        except httpx2.HTTPError as error:
-            raise transport_error(error, patience, role="judge", url=self.url) from error
+        with self._exchange.named(patience):
+            async with self._exchange.sent("POST", _PATH, content, patience) as response:
+                body = await self._exchange.whole(response)
         if response.status_code != 200:
             raise self._refusal(response, body)
         try:
             return _completion.decode(body).choices[0].message.content
         except (msgspec.MsgspecError, IndexError, RecursionError):
-            raise self._bad("sent something else than a chat completion with a text") from None
-
-    async def _whole(self, response: httpx2.Response) -> bytes:
-        pieces, size = [], 0
-        async for piece in response.aiter_raw():
-            size += len(piece)
-            if size > LARGEST_REPLY:
-                raise self._bad(f"sent more than {LARGEST_REPLY >> 20} MiB")
-            pieces.append(piece)
-        return b"".join(pieces)
+            raise self._exchange.bad("it is no chat completion with a text") from None
 
     def _refusal(self, response: httpx2.Response, body: bytes) -> ServerError:
+        it = self._exchange.it()
         if self._key is not None:
             body = body.replace(self._key.encode(), b"(key)")
         status = response.status_code
         if status == 404:
             said = server_words(body) or "nothing more"
             return RequestRefused(
-                f"{self._it()} knows no such path or model as {self.model} (status 404) and says: {said}",
+                f"{it} knows no such path or model as {self.model} (status 404) and says: {said}",
                 role="judge",
                 url=self.url,
             )
         if status in (401, 403):
             return KeyRefused(
-                f"{self._it()} refuses the key (status {status}): put the right one into ATTS_JUDGE_API_KEY",
+                f"{it} refuses the key (status {status}): put the right one into ATTS_JUDGE_API_KEY",
                 role="judge",
                 url=self.url,
             )
@@ -196,12 +179,6 @@ class ChatClient:
         if isinstance(error, ServerBusy) and wait.isascii() and wait.isdigit():
             return _Later(str(error), url=self.url, wait=min(float(wait), LONGEST_WAIT))
         return error
-
-    def _bad(self, what: str) -> BadAnswer:
-        return BadAnswer(f"{self._it()} {what}", role="judge", url=self.url)
-
-    def _it(self) -> str:
-        return f"the judge server at {self.url}"
 
 
 class _Later(ServerBusy):

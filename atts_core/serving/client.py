@@ -36,6 +36,12 @@ from atts_core.serving.requests import Checker, GenerateRequest, Sampling, new_r
 from atts_core.serving.server_info import ServerInfo, behind_router, read_server, router_workers
 from atts_core.serving.timeouts import Timeouts
 
+LARGEST_ANSWER: Final = 64 << 20
+"""Bytes of an answer that is not streamed. Scoring 131,072 tokens is about 5 MB."""
+
+_CONTROL_CONNECTIONS: Final = 4
+"""Sockets beyond the concurrency, so that health, metrics and aborts never wait behind generations."""
+
 _DRAIN_SECONDS: Final = 1.0
 """How long the end of a finished stream may take before its connection is given up instead of kept."""
 
@@ -75,9 +81,10 @@ class SGLangClient:
             base,
             server_headers(api_key, role),
             role=role,
-            connections=connections,
+            connections=connections + _CONTROL_CONNECTIONS,
             timeouts=self.timeouts,
             tls=tls,
+            largest=LARGEST_ANSWER,
         )
         self.url = self._exchange.url
 

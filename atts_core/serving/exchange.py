@@ -3,22 +3,14 @@
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from typing import Final
 
 import httpx2
 
-from atts_core.events import Role
 from atts_core.serving.answers import Unusable
 from atts_core.serving.connection import DirectTransport, Patience, Unanswered
-from atts_core.serving.errors import BadAnswer
+from atts_core.serving.errors import BadAnswer, Side
 from atts_core.serving.failures import refusal, transport_error
 from atts_core.serving.timeouts import Timeouts
-
-LARGEST_ANSWER: Final = 64 << 20
-"""Bytes of an answer that is not streamed. Scoring 131,072 tokens is about 5 MB."""
-
-_CONTROL_CONNECTIONS: Final = 4
-"""Sockets beyond the concurrency, so that health, metrics and aborts never wait behind generations."""
 
 
 class Exchange:
@@ -29,17 +21,20 @@ class Exchange:
         base: httpx2.URL,
         headers: dict[str, str],
         *,
-        role: Role,
+        role: Side,
         connections: int,
         timeouts: Timeouts,
         tls: ssl.SSLContext | None,
+        largest: int,
     ) -> None:
-        self.role: Role = role
+        """At most so many sockets, and `largest` bytes an answer that is not streamed."""
+        self.role: Side = role
+        self.largest = largest
         self.url = str(base.copy_with(userinfo=b"")).rstrip("/")
         self.timeouts = timeouts
         if base.scheme == "https" and tls is None:
             tls = httpx2.create_ssl_context()
-        self.transport = DirectTransport(connections=connections + _CONTROL_CONNECTIONS, tls=tls)
+        self.transport = DirectTransport(connections=connections, tls=tls)
         self._http = httpx2.AsyncClient(
             base_url=base,
             transport=self.transport,
@@ -109,8 +104,8 @@ class Exchange:
         pieces, size = [], 0
         async for piece in response.aiter_raw():
             size += len(piece)
-            if size > LARGEST_ANSWER:
-                raise self.bad(f"its answer is larger than {LARGEST_ANSWER >> 20} MiB")
+            if size > self.largest:
+                raise self.bad(f"its answer is larger than {self.largest >> 20} MiB")
             pieces.append(piece)
         return b"".join(pieces)
 

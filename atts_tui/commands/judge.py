@@ -10,13 +10,14 @@ from pathlib import Path
 
 import msgspec
 
+from atts_core.engine.open_files import allow_requests
 from atts_core.errors import SettingsError
 from atts_core.problems.agreement import Agreement, agreements
 from atts_core.runs.file import RunFile
 from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.judging import Judge, Judged, Plan, judge_run, plan_judging
 from atts_core.serving.chat import ChatClient
-from atts_core.state_parts import judged_by
+from atts_core.state_parts import judge_key
 from atts_tui.frontends.result import judge_lines
 from atts_tui.text import clean, clean_line
 
@@ -27,6 +28,7 @@ CHARACTERS = 4000
 def judge(arguments: argparse.Namespace) -> int:
     """The whole command; returns the exit status."""
     _check(arguments)
+    allow_requests(arguments.judge_concurrency, "--judge-concurrency")
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
     client = ChatClient(
         arguments.judge,
@@ -125,7 +127,7 @@ def _print(path: Path, who: Judge, *, as_json: bool) -> None:
         found: list[Agreement] = [
             each
             for each in agreements(file.state(file.last()))
-            if judged_by(each.judge, each.url, each.sees) == who.by
+            if judge_key(each.judge, each.url, each.sees) == who.by
         ]
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")

@@ -138,7 +138,7 @@ def _sample(sample: SampleState) -> dict[str, Any]:
                 "answer": said.extracted,
                 "message": said.message,
             }
-            for said in sample.judgements.values()
+            for said in sample.judgements
         ],
         "verdicts": "".join(LETTERS[v.verdict] for v in verdicts),
         "ppl": [v.ppl for v in verdicts],

@@ -13,12 +13,13 @@ from atts_tui.figures import StageFigures
 from atts_tui.layout.frame import Rect
 from atts_tui.layout.pipeline import arrange_pipeline
 from atts_tui.screens.measured import MeasuredScreen
+from atts_tui.screens.one_problem import OneProblemScreen
 from atts_tui.text import clean_line
 from atts_tui.view import View
 from atts_tui.widgets.places_chart import PlacesChart
 from atts_tui.widgets.row_pane import RowPane
 from atts_tui.widgets.rows import Row, paragraph
-from atts_tui.widgets.swim_lanes import WORDS, LaneRows, SwimLanes, doing_style
+from atts_tui.widgets.swim_lanes import WORDS, SwimLanes, doing_style
 from atts_tui.widgets.time_lens import TimeLens, begin_of
 
 TERM = 15
@@ -27,7 +28,7 @@ SHIFT = 1
 """Quarters of the window that the keys move it by."""
 
 
-class PipelineScreen(MeasuredScreen):
+class PipelineScreen(OneProblemScreen, MeasuredScreen):
     """Lanes of one problem on top; below, the whole run in figures."""
 
     PAGE = "pipeline"
@@ -103,40 +104,17 @@ class PipelineScreen(MeasuredScreen):
         free, barred = (f"{layout.makespan:.1f} s" for layout in layouts)
         return f"{name} alone, SIMULATED with a barrier per turn: {barred}, without: {free}"
 
-    def on_lane_rows_picked(self, message: LaneRows.Picked) -> None:
-        """A click on a row selects it."""
-        if self.view is not None:
-            self.view.select(message.sample)
-            self.redraw()
-
-    def action_up(self) -> None:
-        """Select the sample above."""
-        self._move(-1)
-
-    def action_down(self) -> None:
-        """Select the sample below."""
-        self._move(1)
-
-    def _move(self, rows: int) -> None:
+    def move(self, rows: int) -> None:
+        """Select a sample so many rows below, of which each may stand for several."""
         if self.view is not None and (problem := self.view.problem) is not None:
             step = rows * self.lanes.rows.group
             self.view.select(min(max(self.view.sample_index + step, 0), len(problem.samples) - 1))
             self.redraw()
 
-    def action_previous_problem(self) -> None:
-        """Show the previous problem."""
-        self._move_problem(-1)
-
-    def action_next_problem(self) -> None:
-        """Show the next problem."""
-        self._move_problem(1)
-
-    def _move_problem(self, step: int) -> None:
-        if self.view is not None:
-            if not self.view.move_problem(step):
-                self.say("There is no other problem in this direction.")
-            self.lens.follow()
-            self.redraw()
+    def move_problem(self, problems: int) -> None:
+        """Show another problem, all of its time."""
+        self.lens.follow()
+        super().move_problem(problems)
 
     def action_zoom_in(self) -> None:
         """Half the time in the same room."""

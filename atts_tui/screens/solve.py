@@ -7,12 +7,11 @@ from textual.widget import Widget
 
 from atts_tui.layout.frame import Rect
 from atts_tui.layout.solve import arrange_solve
-from atts_tui.screens.run_screen import RunScreen
+from atts_tui.screens.one_problem import OneProblemScreen
 from atts_tui.text import clean, wrap
 from atts_tui.view import View
 from atts_tui.widgets.question_bar import QUESTION_MARGIN, QuestionBar, question_text
 from atts_tui.widgets.rate_chart import RateChart
-from atts_tui.widgets.sample_cells import SamplePicked
 from atts_tui.widgets.sample_lanes import LanesPane
 from atts_tui.widgets.scroll_rows import ScrollRows
 from atts_tui.widgets.server_line import ServerLine
@@ -21,7 +20,7 @@ from atts_tui.widgets.threshold_chart import ThresholdChart
 from atts_tui.widgets.vote_panel import VotePanel
 
 
-class SolveScreen(RunScreen):
+class SolveScreen(OneProblemScreen):
     """One problem at a time: its samples, their text, the decisions, the vote."""
 
     PAGE = "solve"
@@ -63,39 +62,6 @@ class SolveScreen(RunScreen):
     def scroller(self) -> ScrollRows | None:
         """Always the text: the lanes scroll with the selection."""
         return self.query_one(StepText)
-
-    def on_sample_picked(self, message: SamplePicked) -> None:
-        """A click on a row selects it."""
-        if self.view is not None:
-            self.view.select(message.sample)
-            self.redraw()
-
-    def action_up(self) -> None:
-        """Select the sample above."""
-        self._move(-1)
-
-    def action_down(self) -> None:
-        """Select the sample below."""
-        self._move(1)
-
-    def _move(self, rows: int) -> None:
-        if self.view is not None:
-            self.view.move(rows)
-            self.redraw()
-
-    def action_previous_problem(self) -> None:
-        """Show the previous problem."""
-        self._move_problem(-1)
-
-    def action_next_problem(self) -> None:
-        """Show the next problem."""
-        self._move_problem(1)
-
-    def _move_problem(self, step: int) -> None:
-        if self.view is not None:
-            if not self.view.move_problem(step):
-                self.say("There is no other problem in this direction.")
-            self.redraw()
 
     def action_follow(self) -> None:
         """Follow the newest take-over, or stop."""

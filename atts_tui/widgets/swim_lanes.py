@@ -8,7 +8,6 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.geometry import Size
-from textual.message import Message
 from textual.strip import Strip
 
 from atts_core.reports.timeline import DOING, Doing, Interval, intervals, painted
@@ -17,6 +16,7 @@ from atts_tui import words
 from atts_tui.palette import SHADES
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, joined, paragraph, runs, strip_of
+from atts_tui.widgets.sample_cells import SamplePicked
 from atts_tui.widgets.scroll_rows import ScrollRows
 from atts_tui.widgets.time_axis import Window
 from atts_tui.widgets.time_lens import TimeLens, begin_of
@@ -68,13 +68,6 @@ Laid = Callable[[View, SampleState], Sequence[Interval] | None]
 
 class LaneRows(ScrollRows):
     """The rows; only those in sight are ever painted, and again only when something moved in them."""
-
-    class Picked(Message):
-        """The person pointed at a row."""
-
-        def __init__(self, sample: int) -> None:
-            super().__init__()
-            self.sample = sample
 
     def __init__(self, lens: TimeLens, laid: Laid, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -196,7 +189,7 @@ class LaneRows(ScrollRows):
         """A click selects."""
         row = self.top + event.y
         if 0 <= row < self.row_count():
-            self.post_message(self.Picked(row * self.group))
+            self.post_message(SamplePicked(row * self.group))
 
 
 def _most(column: Sequence[Doing | None]) -> tuple[Doing | None, float]:

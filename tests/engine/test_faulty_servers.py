@@ -17,6 +17,7 @@ from atts_core.config import Given, load
 from atts_core.engine import requests, servers
 from atts_core.engine.session import open_session
 from atts_core.problems.load import Request, load_problems
+from atts_core.serving.retries import Retries
 from atts_core.state import RunState
 
 Fault = Literal["pass", "503", "500", "cut", "close", "garbage", "nonsense", "silent"]
@@ -128,7 +129,7 @@ def _whole(status: int, body: bytes) -> bytes:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "FIRST_PROBE", 0.02)
     monkeypatch.setattr(servers, "SLOWEST_PROBE", 0.1)
-    monkeypatch.setattr(requests, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(requests, "RETRIES", Retries(attempts=5, first=0.02))
 
 
 PROBLEMS = load_problems(Request(dataset="builtin", part="test", limit=2))
@@ -186,7 +187,7 @@ async def test_a_storm_of_503_is_sat_out(embedded_pair: tuple[str, str], before:
         state, events = await run(draft, proxy.url, armed=lambda: proxy.spoil(storm))
         assert proxy.spoiled == 40
     assert (state.samples_failed, texts(state)) == (0, before)
-    assert max(e.attempt for e in events if isinstance(e, ev.RequestRetried)) > requests.ATTEMPTS
+    assert max(e.attempt for e in events if isinstance(e, ev.RequestRetried)) > requests.RETRIES.attempts
     assert not any(isinstance(e, ev.ServerLost) for e in events)  # it answers
 
 

@@ -22,6 +22,7 @@ from atts_core.engine.session import Session, open_session
 from atts_core.errors import AttsError, SettingsError
 from atts_core.problems.load import ProblemSet, Request, load_problems
 from atts_core.serving.errors import ServerUnreachable
+from atts_core.serving.retries import Retries
 from atts_core.state import RunState
 
 
@@ -82,7 +83,7 @@ def start_server() -> Iterator[Callable[..., Process]]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "FIRST_PROBE", 0.02)
     monkeypatch.setattr(servers, "SLOWEST_PROBE", 0.1)
-    monkeypatch.setattr(requests, "FIRST_DELAY", 0.01)
+    monkeypatch.setattr(requests, "RETRIES", Retries(attempts=5, first=0.02))
 
 
 PROBLEMS = ProblemSet("builtin", "", load_problems(Request(dataset="builtin", part="test", limit=3)).problems)

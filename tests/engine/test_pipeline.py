@@ -21,6 +21,7 @@ from atts_core.problems.load import ProblemSet, Request, load_problems
 from atts_core.problems.problem import Problem
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import ServerFailed, ServerUnreachable
+from atts_core.serving.retries import Retries
 from atts_core.state import RunState
 
 LONG = Problem(
@@ -172,7 +173,7 @@ async def test_a_stopped_sample_ends_and_the_others_go_on(embedded_pair: tuple[s
 async def test_a_failed_request_is_repeated_and_changes_nothing(
     embedded_pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(requests, "RETRIES", Retries(attempts=5, first=0.0))
     generate = SGLangClient.generate
     async with session(embedded_pair, samples=4, seed=4) as opened:
         undisturbed, _ = await run(opened, [LONG])
@@ -230,7 +231,7 @@ async def test_a_server_that_answers_probes_but_no_request_does_not_hold_a_sampl
         away(monkeypatch, "score")
         state, events = await run(opened, [LONG])
     assert state.samples_failed == 2
-    assert sum(isinstance(e, ev.RequestRetried) for e in events) == 2 * (requests.ATTEMPTS - 1)
+    assert sum(isinstance(e, ev.RequestRetried) for e in events) == 2 * (requests.RETRIES.attempts - 1)
 
 
 async def test_unusable_log_probabilities_are_never_perfect(

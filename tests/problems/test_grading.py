@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -87,6 +88,20 @@ def test_processor_time_ends_what_does_not_end() -> None:
         "pow(7, 10**9) if True else 0"  # one C function that no Python handler could leave
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGXCPU
+
+
+def test_it_calculates_beside_thousands_of_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if most < 1200:
+        pytest.skip("this system allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            stack.callback(os.close, os.dup(0))
+        mathematics = stack.enter_context(contextlib.closing(Mathematics()))
+        assert mathematics.compare("2k+2", "2(k+1)") == "equal"
 
 
 def test_no_process_is_said_once_and_spelling_decides(monkeypatch: pytest.MonkeyPatch) -> None:

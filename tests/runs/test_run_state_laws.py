@@ -1,5 +1,6 @@
 """Folding all events, attaching anywhere, and seeking anywhere give the same state, exactly."""
 
+import contextlib
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -120,7 +121,8 @@ def test_a_writer_that_goes_on_stores_the_same_state(
     reader = RunReader.open(path)
     assert reader.trouble == ""
     assert same(reader.state) == same(RunState().fold(first + tail))
-    for ordinal in range(0, len(first) + len(tail), 7):
-        state = RunFile.open(path).state(RunFile.open(path).place_of_ordinal(ordinal))
-        assert same(state) == same(RunState().fold((first + tail)[:ordinal]))
     reader.close()
+    with contextlib.closing(RunFile.open(path)) as file:
+        for ordinal in range(0, len(first) + len(tail), 7):
+            state = file.state(file.place_of_ordinal(ordinal))
+            assert same(state) == same(RunState().fold((first + tail)[:ordinal]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from atts_core.serving import exchange
+from atts_core.serving import client as serving_client
 from atts_core.serving.answers import GenerateUpdate
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.errors import (
@@ -166,11 +166,11 @@ async def test_an_endless_head(replay: Any, open_client: Any) -> None:
 
 async def test_a_huge_answer(replay: Any, open_client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(_: Any, wire: Any) -> None:
-        await wire.answer(200, "x" * 2000)
+        await wire.answer(200, "x" * 60_000)
 
     replay.on_generate(answer)
+    monkeypatch.setattr(serving_client, "LARGEST_ANSWER", 50_000)
     client = await open_client()
-    monkeypatch.setattr(exchange, "LARGEST_ANSWER", 1000)
     with pytest.raises(BadAnswer, match="larger than"):
         await client.complete(request())
 

@@ -90,5 +90,5 @@ def test_aborts() -> None:
 def test_delays_grow_to_a_limit(attempt: int, drawn: float) -> None:
     retries = Retries(attempts=9, first=0.5, most=10.0)
     delay = retries.delay(attempt, lambda: drawn)
-    assert 0 <= delay <= 10.0
+    assert 0.25 <= delay <= 10.0
     assert delay <= retries.delay(attempt + 1, lambda: drawn)
