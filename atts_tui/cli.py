@@ -2,12 +2,14 @@
 
 import argparse
 import errno
+import io
 import os
 import pkgutil
 import signal
 import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atts_core import __version__
@@ -27,9 +29,13 @@ EPILOG = """examples:
 settings: defaults < atts.toml < ATTS_… variables < options
 exit status: 0 done, 1 the run failed or is incomplete, 2 bad usage or settings, 130 interrupted"""
 
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a full disk, a full share of one, and a limit of a file's size say."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    _make_writable()
     parser = _parser()
     arguments = parser.parse_args(argv)
     # SCREEN.md: Textual reads its frame limit when it is imported.
@@ -40,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             return _home(parser)
         handler = pkgutil.resolve_name(arguments.handler)
-        return int(handler(arguments))
+        status = int(handler(arguments))
+        sys.stdout.flush()
+        return status
     except AttsError as error:
         from atts_tui.text import clean  # noqa: PLC0415
 
@@ -48,14 +56,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
+    except OSError as error:
+        return _unwritten(error)
+
+
+def _unwritten(error: OSError) -> int:
+    """Nobody hears what is said: the exit status of whoever stops speaking. Raises any other error again."""
+    if isinstance(error, BrokenPipeError):
         _write_nowhere(sys.stdout)
         return 1
-    except OSError as error:
-        if error.errno != errno.EIO or not _was_terminal(sys.stdout.fileno()):
-            raise
+    if error.errno in FULL and error.filename is None:
+        _write_nowhere(sys.stdout)
+        print(f"atts: the result cannot be written where it was sent ({error.strerror})", file=sys.stderr)  # noqa: T201
+        return 1
+    if error.errno == errno.EIO and _was_terminal(sys.stdout.fileno()):
         _write_nowhere(sys.stdout, sys.stderr)  # whoever hangs up hears no result
         return 128 + signal.SIGHUP
+    raise error
+
+
+def _make_writable() -> None:
+    """Streams that a person reads take every text: signs that their encoding lacks become question marks."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _was_terminal(descriptor: int) -> bool:

@@ -30,6 +30,7 @@ from atts_core.runs.recorded_run import (
 )
 from atts_tui.commands.gold import read_gold
 from atts_tui.commands.kept import kept_calibration
+from atts_tui.commands.printing import print_json
 
 SHOWN_TURNS = 40
 
@@ -63,9 +64,7 @@ def run_audit(arguments: argparse.Namespace) -> int:
             uniform=uniform,
         )
     if arguments.json:
-        sys.stdout.write(
-            msgspec.json.format(msgspec.json.encode(_as_json(report, judged_by))).decode() + "\n"
-        )
+        print_json(_as_json(report, judged_by))
     else:
         sys.stdout.write(_as_text(report, judged_by) + "\n")
     return 0

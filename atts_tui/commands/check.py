@@ -19,6 +19,7 @@ from atts_core.problems.load import ProblemSet
 from atts_core.serving.requests import GenerateRequest, Sampling
 from atts_tui.commands.findings import Finding, disk, gpus, started_servers, terminal, wanted_servers
 from atts_tui.commands.plan import said_settings
+from atts_tui.commands.printing import print_json
 from atts_tui.text import clean_line
 
 
@@ -39,7 +40,7 @@ async def _check(arguments: argparse.Namespace) -> int:
             sys.stdout.flush()
     bad = any(finding.level == "problem" for finding in findings)
     if arguments.json:
-        sys.stdout.write(msgspec.json.encode({"ok": not bad, "findings": findings}).decode() + "\n")
+        print_json({"ok": not bad, "findings": findings})
     return 1 if bad else 0
 
 

@@ -2,11 +2,9 @@
 
 import argparse
 import contextlib
-import sys
 import textwrap
 from pathlib import Path
 
-import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +16,7 @@ from atts_core.reports.compare import Comparison, Named, Pairing, RunFacts, comp
 from atts_core.runs.folder import find_run
 from atts_core.runs.reader import RunReader
 from atts_tui import words
+from atts_tui.commands.printing import print_json
 from atts_tui.commands.runs import has_screen
 from atts_tui.differences import HEADINGS, difference_words, said_of
 from atts_tui.look import look_of
@@ -30,7 +29,7 @@ def compare_runs(arguments: argparse.Namespace, folder: Path) -> int:
         return _on_screen(arguments, folder)
     comparison = compare([load(find_run(name, folder)) for name in arguments.runs])
     if arguments.json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(comparison)).decode() + "\n")
+        print_json(comparison)
         return 0
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:

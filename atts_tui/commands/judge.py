@@ -8,8 +8,6 @@ import os
 import sys
 from pathlib import Path
 
-import msgspec
-
 from atts_core.engine.open_files import allow_requests
 from atts_core.errors import SettingsError
 from atts_core.problems.agreement import Agreement, agreements
@@ -18,6 +16,7 @@ from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.judging import Judge, Judged, Plan, judge_run, plan_judging
 from atts_core.serving.chat import ChatClient
 from atts_core.state_parts import judge_key
+from atts_tui.commands.printing import print_json
 from atts_tui.frontends.result import judge_lines
 from atts_tui.text import clean, clean_line
 
@@ -130,7 +129,7 @@ def _print(path: Path, who: Judge, *, as_json: bool) -> None:
             if judge_key(each.judge, each.url, each.sees) == who.by
         ]
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+        print_json(found)
     else:
         lines = [line for each in found for line in judge_lines(each)]
         sys.stdout.write(clean("\n".join(lines)) + "\n")

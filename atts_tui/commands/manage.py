@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +20,7 @@ from atts_core.runs.reader import RunReader
 from atts_tui.commands.compare import compare_runs
 from atts_tui.commands.gold import read_gold
 from atts_tui.commands.picture import export_picture
+from atts_tui.commands.printing import print_json
 from atts_tui.frontends.result import as_json, as_text, peak_lines
 from atts_tui.text import clean, clean_line
 
@@ -53,7 +53,7 @@ def _list(arguments: argparse.Namespace, folder: Path) -> int:
         folder, filters=arguments.filter or (), sort=arguments.sort or "started", reverse=reverse
     )
     if arguments.json:
-        _print_json(infos)
+        print_json(infos)
         return 0
     if not infos:
         wanted = " that match" if arguments.filter else ""
@@ -97,7 +97,7 @@ def _show(arguments: argparse.Namespace, folder: Path) -> int:
     state = reader.state
     reader.close()
     if arguments.json:
-        _print_json(as_json(state, path) | {"machines": state.machines.summary()})
+        print_json(as_json(state, path) | {"machines": state.machines.summary()})
         return 0
     info = info_of(path)
     began = info.summary.started_at or (info.about.created if info.about else None)
@@ -157,10 +157,6 @@ def _import(arguments: argparse.Namespace, folder: Path) -> int:
         note = f"; {done.note}" if done.note else ""
         sys.stdout.write(f"imported {source} as {done.path.stem}: {done.events:,} events{note}\n")
     return 0
-
-
-def _print_json(what: object) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(what)).decode() + "\n")
 
 
 def _table(*columns: str) -> Table:

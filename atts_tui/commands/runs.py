@@ -9,8 +9,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from atts_core import events as ev
 from atts_core.errors import AttsError, SettingsError
 from atts_core.runs.details import LateDetails
@@ -19,6 +17,7 @@ from atts_core.state import RunState
 from atts_tui.commands.control import Control, begin
 from atts_tui.commands.detach import detach, let_go, tell_parent
 from atts_tui.commands.plan import Plan, plan_calibrate, plan_demo, plan_eval, plan_solve
+from atts_tui.commands.printing import print_json
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
 from atts_tui.look import Look, look
@@ -113,7 +112,7 @@ def print_result(state: RunState, arguments: argparse.Namespace, path: Path | No
     """The result on stdout in the form that was asked for; where it lies, for people."""
     if arguments.json:
         result = as_json(state, path)
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
+        print_json(result)
     elif not arguments.events:
         sys.stdout.write(as_text(state) + "\n")
     notes = [line] if line else []

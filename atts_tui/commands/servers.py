@@ -35,6 +35,7 @@ from atts_core.servers.state import (
 )
 from atts_core.servers.stop import IMPATIENT, stop_process, stop_servers
 from atts_core.servers.stop import PATIENCE as STOP_PATIENCE
+from atts_tui.commands.printing import print_json
 from atts_tui.frontends.starting import Starting
 from atts_tui.text import clean_line
 
@@ -83,7 +84,7 @@ def status(arguments: argparse.Namespace) -> int:
             }
             for state, healths in found
         ]
-        sys.stdout.write(msgspec.json.encode({"ok": well, "pairs": pairs}).decode() + "\n")
+        print_json({"ok": well, "pairs": pairs})
     elif not found:
         sys.stdout.write("No servers are up; `atts servers up --preset embedded` starts two without a GPU.\n")
     else:

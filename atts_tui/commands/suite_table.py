@@ -14,6 +14,7 @@ from atts_core.conformal.intervals import Estimate
 from atts_core.errors import AttsError, RunError
 from atts_core.reports.compare import Difference, Named, Pairing, RunFacts, facts, pairing
 from atts_tui.commands.compare import load
+from atts_tui.commands.printing import print_json
 from atts_tui.text import clean_line
 
 ACCURACY, TARGET_TOKENS, SPEED_UP = "accuracy per sample", "target tokens", "speed-up of the run"
@@ -70,7 +71,7 @@ def suite_table(files: Mapping[str, Path], *, baseline: str, folder: Path, as_js
         sys.stderr.write(f"atts: {path} cannot be written: {error.strerror}\n")
     if as_json:
         told = {"baseline": baseline, "runs": lines}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(told)).decode() + "\n")
+        print_json(told)
         return
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:

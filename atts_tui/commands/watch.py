@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from atts_core import config
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs import commands
@@ -18,6 +16,7 @@ from atts_core.runs.player import SPEEDS, Player
 from atts_core.runs.presence import Life
 from atts_core.runs.reader import RunReader
 from atts_core.telemetry.counters import RunCounters
+from atts_tui.commands.printing import print_json
 from atts_tui.commands.runs import STATUS_OF_END, has_screen
 from atts_tui.frontends.plain import PlainProgress
 from atts_tui.frontends.result import as_json, as_text
@@ -117,7 +116,7 @@ def _once(reader: RunReader, path: Path, arguments: argparse.Namespace) -> int:
         reader.state.fold(batch)
     if arguments.json:
         result = as_json(reader.state, path) | {"name": reader.about.run, "engine": reader.engine}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(result)).decode() + "\n")
+        print_json(result)
     else:
         name = clean_line(reader.about.run)
         sys.stdout.write(f"{name}: engine {reader.engine}\n{as_text(reader.state)}\n")

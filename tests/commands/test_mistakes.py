@@ -1,7 +1,11 @@
 """What a user's mistakes lead to: one clear sentence, the right exit status, nothing left running."""
 
 import http.server
+import io
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from atts_tui.cli import main
+from atts_tui.commands.printing import print_json
 
+Done = subprocess.CompletedProcess[bytes]
 Run = Callable[..., tuple[int, str, str]]
 PROBLEM = "Solve 5x + 51 = 4x + 54 for x."
 
@@ -137,3 +143,39 @@ def test_help_shows_examples_and_says_what_is_guaranteed(atts: Run) -> None:
     status, out, _ = atts()
     assert status == 0
     assert "atts demo" in out
+
+
+def started(*arguments: str, encoding: str = "utf-8", stdout: int = subprocess.PIPE) -> Done:
+    """`atts` in a process of its own, whose streams are what they are."""
+    return subprocess.run(
+        [sys.executable, "-m", "atts_tui.cli", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_a_result_sent_to_a_full_disk_is_one_sentence(tmp_path: Path, option: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = started("runs", "--runs-dir", str(tmp_path), *option, stdout=full.fileno())
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"atts: the result cannot be written where it was sent (No space left on device)\n"
+    )
+
+
+def test_a_stream_that_lacks_a_sign_gets_a_question_mark() -> None:
+    done = started("--help", encoding="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"ATTS_? variables" in done.stdout
+
+
+def test_json_is_utf_8_whatever_the_stream_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii"))
+    sys.stdout.write("first\n")
+    print_json({"answer": "½ 🦆"})
+    assert written.getvalue().decode() == 'first\n{\n  "answer": "½ 🦆"\n}\n'
