@@ -69,7 +69,7 @@ class ServerReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     requests: int | None = None
     """Requests finished since the server's start."""
     fresh: bool = False
-    """Whether the gauges are of the moment of asking (/v1/loads, or /get_load said that all is idle)."""
+    """Whether the gauges are of the moment of asking (/v1/loads not long written, or an idle /get_load)."""
     source: str = ""
     """The paths that were read, such as `/metrics` or `/v1/loads and /metrics`."""
     unavailable: str = ""

@@ -1,17 +1,20 @@
 """What one server says of itself, as one typed reading, and a poller of it.
 
 From /metrics (Prometheus text; only with --enable-metrics) come counts and gauges; the gauges are old ones
-between two looks of the scheduler (`ServerReading`). Where the release has /v1/loads (newer ones of 0.5.x; it
-asks the scheduler), its gauges are taken instead. /get_load (0.4.10, and 0.5.x until it went) gives the
-tokens held and waited for as one number, or requests and tokens by rank; 0.4.3 and 0.5.23 have none. The
-shapes of both loads are from the source, not recorded.
+between two looks of the scheduler (`ServerReading`). Where the release has /v1/loads (newer ones of 0.5.x),
+its gauges are taken instead: the scheduler of 0.5.23 leaves them in shared memory at every step, with the
+time, and they are old ones where it hangs. /get_load (0.4.10, and 0.5.x until it went) asks the scheduler,
+for the tokens held and waited for as one number, or requests and tokens by rank (a shape from the source);
+0.4.3 and 0.5.23 have none.
 
-The names are those of SGLang 0.4.3.post4 and 0.5.23, which agree where both have one; 0.5.x splits a counter
-over labels, which are summed. A series appears only after its first observation, so any field may be None.
+The names are those of SGLang 0.4.3.post4, 0.4.10.post2 and 0.5.23, which agree where they have one; 0.5.x
+splits a counter over labels, which are summed. A series appears only after its first observation, so any
+field may be None.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +31,9 @@ HEARTBEAT: Final = 5.0
 """Seconds after which a reading is delivered again though nothing in it changed: a sign of life."""
 LOADS_AGAIN: Final = 30
 """Readings without /v1/loads after it failed: its scheduler may hang, and /metrics still answers."""
+
+LOADS_OLD: Final = 5.0
+"""Seconds after which a load is one of the past: an idle scheduler may sleep, a long prefill takes time."""
 
 Page = Callable[[str], Awaitable[str | None]]
 """Gives the text of a path of the server, None where it has no such path; raises AttsError where it fails."""
@@ -80,8 +86,12 @@ def _share(values: dict[str, list[float]], name: str) -> float | None:
 
 
 def parse_loads(text: str) -> ServerReading | None:
-    """Reads the JSON of /v1/loads: gauges of the moment of asking. None where it holds none."""
-    loads = _ranks(_json(text), "loads")
+    """Reads the JSON of /v1/loads: gauges of the moment of asking, unless it says itself that they are older.
+
+    None where it holds none.
+    """
+    said = _json(text)
+    loads = _ranks(said, "loads")
     values: dict[str, list[float]] = {}
     for load in loads:
         for name, value in load.items():
@@ -89,7 +99,17 @@ def parse_loads(text: str) -> ServerReading | None:
                 values.setdefault(name, []).append(float(value))
     if "num_running_reqs" not in values:
         return None
-    return msgspec.structs.replace(_gauges(values, queued="num_waiting_reqs"), fresh=True, source=LOADS)
+    fresh = _oldest(said["timestamp"], loads) < LOADS_OLD if "timestamp" in said else True
+    return msgspec.structs.replace(_gauges(values, queued="num_waiting_reqs"), fresh=fresh, source=LOADS)
+
+
+def _oldest(asked: Any, loads: list[dict[str, Any]]) -> float:
+    """Age of what the ranks wrote (Unix times) at the answer (ISO 8601), in seconds; 0 where untold."""
+    try:
+        now = datetime.fromisoformat(asked).timestamp()
+        return max((now - load["timestamp"] for load in loads if "timestamp" in load), default=0.0)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def parse_old_load(text: str) -> ServerReading | None:

@@ -1,6 +1,6 @@
 """Records a real SGLang server's answers to the requests that our client sends, for the contract tests.
 
-    python tests/serving/record.py http://127.0.0.1:40000 tests/serving/recorded
+    python tests/serving/record.py http://127.0.0.1:40000 tests/serving/recorded [NAME…]
 
 The server serves a tiny random Llama of 437 tokens (any model of that vocabulary and a context of 2048 will
 do). Paths of that machine are replaced, and of the 0.5.x server's 400 settings only those that a client might
@@ -8,10 +8,12 @@ read are kept; everything else is the server's own bytes.
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import re
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
@@ -82,6 +84,10 @@ def requests(output_ids: bool) -> dict[str, tuple[str, str, bytes]]:
         "refuses_unknown": (*post, bad(False, nonsense=1)),
         "stream_refuses": (*post, bad(True, max_new_tokens=-3)),
         "metrics": ("GET", "/metrics", b""),
+        "load": ("GET", "/get_load", b""),
+        "loads": ("GET", "/v1/loads", b""),
+        "load_busy": ("GET", "/get_load", b""),
+        "loads_busy": ("GET", "/v1/loads", b""),
     }
 
 
@@ -94,7 +100,22 @@ def trimmed(name: str, text: str) -> str:
     return text
 
 
-async def record(url: str, folder: Path) -> None:
+@contextlib.asynccontextmanager
+async def busy(http: httpx2.AsyncClient) -> AsyncIterator[None]:
+    """The server writes one long text meanwhile."""
+    body = {
+        "input_ids": PROMPT,
+        "sampling_params": {"max_new_tokens": 1900, "ignore_eos": True},
+        "stream": True,
+    }
+    async with http.stream("POST", "/generate", json=body) as answer:
+        pieces = answer.aiter_raw()
+        for _ in range(50):
+            await anext(pieces)
+        yield
+
+
+async def record(url: str, folder: Path, names: list[str]) -> None:
     # 0.4.3 closes the connection after a 500, so none is kept
     once = httpx2.Limits(max_keepalive_connections=0)
     async with httpx2.AsyncClient(
@@ -103,15 +124,22 @@ async def record(url: str, folder: Path) -> None:
         release = (await http.get("/get_server_info")).json()["version"]
         (folder / release).mkdir(parents=True, exist_ok=True)
         for name, (method, path, body) in requests(output_ids=release >= "0.5").items():
+            if names and name not in names:
+                continue
             status, kind = 0, ""
-            async with http.stream(
-                method,
-                path,
-                content=body or None,
-                headers={"Content-Type": "application/json"} if body else {},
-            ) as response:
+            async with (
+                busy(http) if name.endswith("_busy") else contextlib.nullcontext(),
+                http.stream(
+                    method,
+                    path,
+                    content=body or None,
+                    headers={"Content-Type": "application/json"} if body else {},
+                ) as response,
+            ):
                 status, kind = response.status_code, response.headers.get("content-type", "")
                 pieces = [piece.decode() async for piece in response.aiter_raw()]
+            if status == 404:
+                continue  # not every release has every page
             if "event-stream" not in kind:
                 pieces = [trimmed(name, "".join(pieces))]
             exchange = {
@@ -125,4 +153,4 @@ async def record(url: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(record(sys.argv[1], Path(sys.argv[2])))
+    asyncio.run(record(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))

@@ -25,13 +25,14 @@ from atts_core.telemetry.server_metrics import (
 RECORDED = Path(__file__).parents[1] / "serving" / "recorded"
 
 
-def text_of(release: str) -> str:
-    exchange: dict[str, Any] = json.loads((RECORDED / release / "metrics.json").read_text(encoding="utf-8"))
+def text_of(release: str, name: str = "metrics") -> str:
+    exchange: dict[str, Any] = json.loads((RECORDED / release / f"{name}.json").read_text(encoding="utf-8"))
     return "".join(exchange["response"]["pieces"])
 
 
-def test_0_4_3() -> None:
-    reading = parse_metrics(text_of("0.4.3.post4"))
+@pytest.mark.parametrize("release", ["0.4.3.post4", "0.4.10.post2"])
+def test_0_4(release: str) -> None:
+    reading = parse_metrics(text_of(release))
     assert reading.unavailable == ""
     assert (reading.running, reading.queued) == (0, 0)
     assert reading.cache_usage is not None
@@ -110,7 +111,7 @@ LOADS = (
     '"num_waiting_reqs":5,"num_used_tokens":60,"max_total_num_tokens":1000,"token_usage":0.06,'
     '"gen_throughput":19.5,"cache_hit_rate":0.5}]}'
 )
-"""Of the shape that the release's source gives; not recorded."""
+"""Of two ranks, as none was recorded."""
 
 
 async def test_metrics_that_are_off_name_the_flag() -> None:
@@ -144,6 +145,41 @@ async def test_the_load_of_0_4_10_tells_an_idle_server_and_nothing_more() -> Non
     assert busy == parse_metrics(METRICS)
     assert not busy.fresh
     assert (await ServerPoller(pages(old='{"load":77}')).read()).used_tokens == 77
+
+
+async def test_recorded_loads() -> None:
+    def old(name: str) -> Page:
+        return pages(metrics=text_of("0.4.10.post2"), old=text_of("0.4.10.post2", name))
+
+    idle = await ServerPoller(old("load")).read()
+    assert (idle.running, idle.used_tokens, idle.fresh) == (0, 0, True)
+    assert not (await ServerPoller(old("load_busy")).read()).fresh
+    for name, running in (("loads", 0), ("loads_busy", 1)):
+        page = pages(metrics=text_of("0.5.23"), loads=text_of("0.5.23", name))
+        reading = await ServerPoller(page).read()
+        assert (reading.running, reading.queued, reading.capacity, reading.fresh) == (running, 0, 65536, True)
+        assert (reading.used_tokens == 0) is (running == 0)
+
+
+async def test_a_load_that_a_hanging_scheduler_left_is_an_old_one() -> None:
+    """0.5.23 goes on giving it: seen with a scheduler that was held (SIGSTOP)."""
+    busy = text_of("0.5.23", "loads_busy")
+    said = json.loads(busy)
+    said["loads"][0]["timestamp"] -= 60
+    held = await ServerPoller(pages(metrics=METRICS, loads=json.dumps(said))).read()
+    assert held == parse_metrics(METRICS)
+    alone = await ServerPoller(pages(loads=json.dumps(said))).read()
+    assert (alone.running, alone.fresh) == (1, False)
+
+
+@pytest.mark.parametrize("asked", [None, 5, "yesterday", "2026-11-20T08:49:55"])
+def test_a_load_that_does_not_tell_its_time_is_believed(asked: Any) -> None:
+    said = json.loads(LOADS) | {"timestamp": asked}
+    for load in said["loads"]:
+        load["timestamp"] = "now"
+    reading = parse_loads(json.dumps(said))
+    assert reading is not None
+    assert reading.fresh
 
 
 async def test_the_load_by_rank() -> None:
