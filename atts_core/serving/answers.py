@@ -44,7 +44,10 @@ class GenerateUpdate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     text: str
     """New text. May be empty while ids arrive: servers hold back incomplete characters."""
     retracted: int = 0
-    """Characters to cut from the end of the text so far, before `text` is appended: a stop string began."""
+    """Characters to cut from the end of the text so far, before `text` is appended: a stop string began.
+
+    0.4.10 takes nothing back: the beginning of a stop string that it sent stays, as all of it does with
+    `no_stop_trim`."""
     logprobs: list[float] | None = None
     """Log-probabilities of `ids` at the sampling temperature, where asked for; shape (new tokens,)."""
     completion_tokens: int

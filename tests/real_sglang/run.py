@@ -39,6 +39,7 @@ TORCH = "torch==2.13.0+cpu"
 COMMON = ("vllm", "triton", "sgl_kernel", "torchao")
 RELEASES = {
     "0.4.3.post4": {"stand_ins": COMMON, "grammar": "outlines"},
+    "0.4.10.post2": {"stand_ins": COMMON, "grammar": "none"},
     "0.5.23": {
         "stand_ins": (
             *COMMON,

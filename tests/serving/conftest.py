@@ -17,7 +17,7 @@ from atts_core.serving.timeouts import Timeouts
 RECORDED = Path(__file__).parent / "recorded"
 CERTIFICATE = Path(__file__).parent / "tls" / "localhost.pem"
 PATIENT = Timeouts(connect=20, first_token=20, between_tokens=20, total=20, control=20)
-RELEASES = ("0.4.3.post4", "0.5.23")
+RELEASES = ("0.4.3.post4", "0.4.10.post2", "0.5.23")
 
 
 @dataclass
@@ -203,6 +203,11 @@ def certificate() -> Path:
 @pytest.fixture(name="recorded")
 def recorded_fixture() -> Callable[[str, str], dict[str, Any]]:
     return recorded
+
+
+@pytest.fixture
+def releases() -> tuple[str, ...]:
+    return RELEASES
 
 
 @pytest.fixture(params=RELEASES)

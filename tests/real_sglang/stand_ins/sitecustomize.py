@@ -70,6 +70,14 @@ def fill_triton(module):
     module.next_power_of_2 = lambda n: 1 << max(0, n - 1).bit_length()
 
 
+def fill_sgl_kernel(module):
+    """0.4.10 asks for tile instructions, which it would use with these kernels; PyTorch 2.13 renamed that."""
+    import torch
+
+    if not hasattr(torch._C._cpu, "_is_amx_tile_supported"):
+        torch._C._cpu._is_amx_tile_supported = lambda: False
+
+
 def fill_layernorm(module):
     import torch
 
@@ -127,6 +135,7 @@ def fill_parallel_state(module):
 FILLED = {
     "triton": fill_triton,
     "triton.backends": lambda module: setattr(module, "backends", {}),  # torch looks for "cpu" in it
+    "sgl_kernel": fill_sgl_kernel,
     "vllm.logger": fill_logger,
     "vllm.distributed.parallel_state": fill_parallel_state,
     "vllm.model_executor.layers.layernorm": fill_layernorm,
