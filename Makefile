@@ -9,7 +9,7 @@ help:
 	@echo "make demo      solve a handful of problems live with the embedded pair"
 	@echo "make test      lint, types and tests"
 	@echo "make lint      ruff and mypy"
-	@echo "make test-sglang  the embedded pair served by the real SGLang on a CPU, two releases (3 GB, 15 minutes)"
+	@echo "make test-sglang  the embedded pair served by the real SGLang on a CPU, three releases, and a real router (5 GB, 10 minutes)"
 	@echo "make bench     measure what the budgets promise"
 	@echo "make table     measure the README's table of strategies again (12 minutes on 2 cores)"
 	@echo "make pictures  draw the README's pictures again"

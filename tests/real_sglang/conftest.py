@@ -9,8 +9,10 @@ DIR` and served with `--context-length 512 --dtype float32`:
 """
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -19,6 +21,8 @@ from atts_core.events import Role
 from atts_core.serving.client import SGLangClient
 from atts_core.serving.timeouts import Timeouts
 from atts_core.serving.tokenizers import Tokenizer, load_tokenizer
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 LIMITS = Timeouts(first_token=600, between_tokens=600, total=600, control=120)
 """So long that a slow machine comes to its end by the limit of run.py, and not by a test that fails."""
@@ -43,3 +47,13 @@ async def real(request: pytest.FixtureRequest) -> AsyncIterator[Real]:
         tokenizer = load_tokenizer(client.info.tokenizer_path)
         client.use_vocabulary(tokenizer.vocab_size)
         yield Real(role, client, tokenizer)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> str:
+    """`ATTS_HOME`, where the state of the pair `real` lies."""
+    found = os.environ.get("ATTS_REAL_SGLANG_HOME")
+    if not found:
+        pytest.skip("ATTS_REAL_SGLANG_HOME is not set: run.py starts what is killed here")
+    monkeypatch.setenv("ATTS_HOME", found)
+    return found

@@ -1,12 +1,13 @@
 """`make test-sglang`: installs the real SGLang for a CPU, serves the embedded pair by it, and tries it.
 
-    python tests/real_sglang/run.py                              both releases
+    python tests/real_sglang/run.py                              all releases, and the router
     python tests/real_sglang/run.py --release 0.5.23 --faults    one, and what happens when its parts die
+    python tests/real_sglang/run.py --release router-0.3.2       embedded servers behind a router, killed
     python tests/real_sglang/run.py --brief --limit 600          what continuous integration does
 
 Each release gets a virtual environment of its own in the user's cache folder, kept between runs: 1.3 GB
-(0.4.3.post4) and 1.9 GB (0.5.23). PyTorch must be a CPU build: where pip's indexes have none, name PyTorch's
-own CPU index with PIP_EXTRA_INDEX_URL.
+(0.4.3.post4, 0.4.10.post2), 1.9 GB (0.5.23), 0.15 GB (the router, which needs no PyTorch). PyTorch must be a
+CPU build: where pip's indexes have none, name PyTorch's own CPU index with PIP_EXTRA_INDEX_URL.
 
 With --skip a machine that is offline, full, slow or short of memory is no failure: it says why it skips, and
 ends with 0. Whatever ends this program, the servers and all else that it started end with it.
@@ -49,7 +50,9 @@ RELEASES = {
         "grammar": "none",
     },
 }
-
+ROUTER = "router-0.3.2"
+PACE = "20"
+"""Tokens a second and stream of the embedded servers behind the router: long enough to kill and come back."""
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 30.0
@@ -82,7 +85,7 @@ def main() -> int:
     limit = time.monotonic() + options.limit
     end_on_signals()
     status = 0
-    for release in options.release or RELEASES:
+    for release in options.release or [*RELEASES, ROUTER]:
         try:
             python = install(release, cache, min(options.install_limit, limit - time.monotonic()))
             status = max(status, try_release(release, python, options, limit))
@@ -96,7 +99,7 @@ def main() -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
-    parser.add_argument("--release", action="append", choices=list(RELEASES), help="default: all")
+    parser.add_argument("--release", action="append", choices=[*RELEASES, ROUTER], help="default: all")
     parser.add_argument("--brief", action="store_true", help="a smaller evaluation")
     parser.add_argument("--faults", action="store_true", help="kill parts of the servers as well")
     parser.add_argument("--skip", action="store_true", help="it is no failure to have no package or no time")
@@ -178,13 +181,13 @@ def install(release: str, cache: Path, seconds: float) -> Path:
     except OSError as error:
         raise NotPossible(f"the folder {cache} cannot be made ({error.strerror})") from None
     with alone(cache / f"{release}.lock", limit):
-        if is_installed(python):
+        if is_installed(release, python):
             return python
         shutil.rmtree(home, ignore_errors=True)
         require("cache", shutil.disk_usage(cache).free)
         print(f"real SGLang {release}: installing into {home} (at most {seconds:.0f} s) …", flush=True)
         try:
-            _install(wanted, home, python, limit)
+            _install(release, wanted, home, python, limit)
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)
             raise
@@ -198,11 +201,12 @@ def stamp_of(python: Path) -> Path:
     return python.parent.parent / "installed"
 
 
-def is_installed(python: Path) -> bool:
+def is_installed(release: str, python: Path) -> bool:
     """Whether it is there, whole, and its Python still runs: the one that it was made of may be gone."""
     if not stamp_of(python).exists():
         return False
-    question = [str(python), "-c", "import importlib.metadata as m; m.version('sglang')"]
+    package = "sglang-router" if release == ROUTER else "sglang"
+    question = [str(python), "-c", f"import importlib.metadata as m; m.version('{package}')"]
     try:
         return not finish(question, 60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode
     except FileNotFoundError:
@@ -211,11 +215,12 @@ def is_installed(python: Path) -> bool:
         raise NotPossible("this machine is too busy: its Python did not start within 60 s") from None
 
 
-def _install(wanted: Path, home: Path, python: Path, limit: float) -> None:
+def _install(release: str, wanted: Path, home: Path, python: Path, limit: float) -> None:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-input"]
+    torch = ([*pip, TORCH], f"pip finds no {TORCH}: name PyTorch's CPU index with PIP_EXTRA_INDEX_URL")
     for command, failure in (
         ([sys.executable, "-m", "venv", str(home)], "no virtual environment can be made"),
-        ([*pip, TORCH], f"pip finds no {TORCH}: name PyTorch's CPU index with PIP_EXTRA_INDEX_URL"),
+        *([] if release == ROUTER else [torch]),
         ([*pip, "-r", str(wanted)], "its packages cannot be installed"),
     ):
         try:
@@ -230,7 +235,7 @@ def _install(wanted: Path, home: Path, python: Path, limit: float) -> None:
 
 
 def try_release(release: str, python: Path, options: argparse.Namespace, limit: float) -> int:
-    """Serve the pair by this release and run the tests against it; returns pytest's status."""
+    """Serve the pair by this release, or behind the router, and run its tests; returns pytest's status."""
     require("temporary", shutil.disk_usage(tempfile.gettempdir()).free)
     require("memory", free_memory())
     with (
@@ -238,24 +243,28 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
         contextlib.ExitStack() as stack,
     ):
         work = Path(folder)
-        try:
-            export(work / "pair", limit - time.monotonic())
-        except subprocess.TimeoutExpired:
-            raise NotPossible("no time was left to export the pair") from None
         config = work / "atts.toml"
-        draft, target = free_ports()
-        patience = max(1.0, min(300.0, limit - time.monotonic()))
-        config.write_text(settings(release, python, work / "pair", draft, target, patience))
         environment = {**os.environ, "ATTS_HOME": str(work / "home"), "ATTS_CONFIG": str(config)}
-        stack.enter_context(servers(environment, release, patience, "--restart" if options.faults else ""))
-        environment |= {
-            "ATTS_REAL_SGLANG_DRAFT": f"http://127.0.0.1:{draft}",
-            "ATTS_REAL_SGLANG_TARGET": f"http://127.0.0.1:{target}",
-            "ATTS_REAL_SGLANG_RELEASE": release,
-            "ATTS_REAL_SGLANG_PROBLEMS": "8" if options.brief else "20",
-            "ATTS_REAL_SGLANG_FAULTS": "1" if options.faults else "",
-            "ATTS_REAL_SGLANG_HOME": str(work / "home"),
-        }
+        ports = draft, target = free_ports()
+        patience = max(1.0, min(300.0, limit - time.monotonic()))
+        told = {"ATTS_REAL_SGLANG_HOME": str(work / "home"), "ATTS_REAL_SGLANG_RELEASE": release}
+        if release == ROUTER:
+            config.write_text(behind_router(python, ports, patience))
+        else:
+            try:
+                export(work / "pair", limit - time.monotonic())
+            except subprocess.TimeoutExpired:
+                raise NotPossible("no time was left to export the pair") from None
+            config.write_text(settings(release, python, work / "pair", ports, patience))
+            told |= {
+                "ATTS_REAL_SGLANG_DRAFT": f"http://127.0.0.1:{draft}",
+                "ATTS_REAL_SGLANG_TARGET": f"http://127.0.0.1:{target}",
+                "ATTS_REAL_SGLANG_PROBLEMS": "8" if options.brief else "20",
+                "ATTS_REAL_SGLANG_FAULTS": "1" if options.faults else "",
+            }
+        restart = "--restart" if options.faults or release == ROUTER else ""
+        stack.enter_context(servers(environment, release, patience, restart))
+        environment |= told
         tests = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "real_sglang", str(HERE), "--durations=5"]
         try:
             status = finish(tests, limit - time.monotonic(), cwd=ROOT, env=environment).returncode
@@ -286,7 +295,7 @@ def give_up(what: str, said: str) -> NoReturn:
     sys.exit(1)
 
 
-def settings(release: str, python: Path, pair: Path, draft: int, target: int, patience: float) -> str:
+def settings(release: str, python: Path, pair: Path, ports: tuple[int, int], patience: float) -> str:
     """`atts.toml`: how to serve the embedded pair on a CPU."""
     about = RELEASES[release]
     arguments = {
@@ -317,16 +326,31 @@ def settings(release: str, python: Path, pair: Path, draft: int, target: int, pa
         },
         "servers.env": {name: value for name, value in environment.items() if value},
     }
-    for role, port in (("draft", draft), ("target", target)):
+    for role, port in zip(("draft", "target"), ports, strict=True):
         told[f"servers.{role}"] = {
             "model": str(pair / role),
             "port": port,
             "context_length": 512,
             "args": ["--served-model-name", role],  # as the calibration that comes with the pair names it
         }
-    return "".join(  # strings, numbers and lists are written in TOML as in JSON
+    return toml(told)
+
+
+def behind_router(python: Path, ports: tuple[int, int], patience: float) -> str:
+    """`atts.toml`: two embedded servers of each role behind the router that this Python has."""
+    about = {"preset": "embedded", "python": str(python), "workers": 2, "router": True, "patience": patience}
+    roles = {
+        f"servers.{role}": {"port": port, "args": ["--pace", PACE]}
+        for role, port in zip(("draft", "target"), ports, strict=True)
+    }
+    return toml({"servers": about, **roles})
+
+
+def toml(tables: dict[str, dict[str, Any]]) -> str:
+    """Strings, numbers, truths and lists are written in TOML as in JSON."""
+    return "".join(
         f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-        for table, values in told.items()
+        for table, values in tables.items()
     )
 
 
@@ -358,14 +382,19 @@ def servers(environment: dict[str, str], release: str, patience: float, option: 
 
 
 def free_ports() -> tuple[int, int]:
-    """Two free ones, below those that outgoing connections take."""
-    found: list[int] = []
-    while len(found) < 2:
-        port = random.randrange(20000, 32000)
+    """One for each role, below those that outgoing connections take.
+
+    The three after it are free as well: a router takes one more than it has workers.
+    """
+
+    def free(port: int) -> bool:
         with socket.socket() as probe:
-            if port not in found and probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-    return found[0], found[1]
+            return probe.connect_ex(("127.0.0.1", port)) != 0
+
+    while True:
+        draft, target = random.randrange(20000, 26000), random.randrange(26010, 32000)
+        if all(free(first + more) for first in (draft, target) for more in range(4)):
+            return draft, target
 
 
 if __name__ == "__main__":
