@@ -210,6 +210,8 @@ class ServerPoller:
                 text = await self._page(path)
             except AttsError:
                 self._wait = LOADS_AGAIN
+                if path == OLD_LOAD:  # 0.4.10 tells whoever asks next the last number, be it of long ago
+                    del self._paths[path]
                 return None
             reading = parse(text) if text is not None else None
             if reading is not None:

@@ -13,6 +13,7 @@ from atts_core.errors import AttsError
 from atts_core.serving.errors import ServerUnreachable
 from atts_core.telemetry.readings import ServerReading
 from atts_core.telemetry.server_metrics import (
+    LOADS_AGAIN,
     METRICS_OFF,
     Page,
     ServerPoller,
@@ -205,6 +206,26 @@ async def test_a_load_that_hangs_leaves_the_metrics_alone() -> None:
     for _ in range(5):
         assert (await poller.read()).requests == 54
     assert page.asked.count("/v1/loads") == 1  # type: ignore[attr-defined]
+
+
+async def test_an_old_load_that_hung_is_never_believed_again() -> None:
+    """Seen on 0.4.10 with its scheduler held: the first who asks waits, others hear of before."""
+    said: list[str | AttsError] = [
+        ServerUnreachable("too late", role="draft", url="http://h:1"),
+        '{"load":0}',
+    ]
+
+    async def page(path: str) -> str | None:
+        if path != "/get_load":
+            return METRICS if path == "/metrics" else None
+        told = said.pop(0)
+        if isinstance(told, AttsError):
+            raise told
+        return told
+
+    poller = ServerPoller(page)
+    for _ in range(LOADS_AGAIN + 2):
+        assert not (await poller.read()).fresh
 
 
 @given(
