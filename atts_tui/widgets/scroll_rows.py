@@ -71,11 +71,13 @@ class ScrollRows(Widget):
         return self.top >= self.row_count() - self.extent.height
 
     def render_line(self, y: int) -> Strip:
-        """One line of the screen: a row and its piece of the bar."""
+        """One line of the screen: a row and its piece of the bar; blank before there is anything to show."""
         width = self.extent.width
+        if self.view is None:  # Textual may draw a screen before it was shown the view
+            return Strip.blank(width, self.base)
         row, count = self.top + y, self.row_count()
         strip = self.row_strip(row, width) if row < count else Strip.blank(width, self.base)
-        if count <= self.extent.height or self.view is None or width < 2:
+        if count <= self.extent.height or width < 2:
             return strip
         return Strip([*strip.crop(0, width - 1), self._bar(y, self.view)], width)
 

@@ -1,9 +1,10 @@
 """From screen to screen: keys, tabs, and back to where one came from; only what is seen is drawn."""
 
+import pytest
 import synthetic
 from driving import frame, lines, running, text
 
-from atts_tui.pages import page, tabs
+from atts_tui.pages import PAGES, page, tabs
 from atts_tui.screens.calibration import CalibrationScreen
 from atts_tui.screens.run_screen import RunScreen
 from atts_tui.screens.solve import SolveScreen
@@ -83,3 +84,10 @@ async def test_a_click_on_a_tab_opens_it() -> None:
         await pilot.click("#keys", offset=(lines(app)[-1].index("Calibration"), 0))
         await pilot.pause()
         assert app.run_screen.PAGE == "calibration"
+
+
+@pytest.mark.parametrize("name", [page.id for page in PAGES if page.id != "compare"])
+async def test_every_page_of_a_run_can_be_the_first_one(name: str) -> None:
+    """Textual draws it once before it was shown the run."""
+    async with running(synthetic.events(problems=1), first=name) as (_, app, _):
+        assert name == app.run_screen.PAGE
