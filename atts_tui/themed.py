@@ -91,8 +91,13 @@ class Themed(App[tuple[str, ...]]):
         self.exit(return_code=128 + number)
 
     def get_driver_class(self) -> type[Driver]:
-        """On a terminal ours, which waits for nobody; elsewhere (a browser, another system) Textual's."""
+        """On a terminal ours, which waits for nobody; for a browser ours, which ends with its server;
+        elsewhere Textual's."""
         found = super().get_driver_class()
+        if found.__name__ == "WebDriver":
+            from atts_tui.web.driver import ViewerDriver  # noqa: PLC0415  # only a web server's child has one
+
+            return ViewerDriver
         if found.__name__ != "LinuxDriver":
             return found
         from atts_tui.driver import TerminalDriver  # noqa: PLC0415  # not every system has such terminals

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -30,8 +32,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def serving(home: dict[str, str], *arguments: str) -> AsyncIterator[str]:
-    """The address of a page, as the command printed it."""
+async def started(home: dict[str, str], *arguments: str) -> AsyncIterator[tuple[Process, str]]:
+    """A server, and the address of its page as it printed it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -47,16 +49,23 @@ async def serving(home: dict[str, str], *arguments: str) -> AsyncIterator[str]:
         async with asyncio.timeout(PATIENCE):
             line = (await process.stdout.readline()).decode()
         assert "http://" in line, line
-        yield line.rpartition(" ")[2].strip()
+        yield process, line.rpartition(" ")[2].strip()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(home: dict[str, str], *arguments: str) -> AsyncIterator[str]:
+    """The address of a page, whose server ends as it is told to."""
+    async with started(home, *arguments) as (process, address):
+        yield address
         process.terminate()
         async with asyncio.timeout(PATIENCE):
             _, errors = await process.communicate()
         assert process.returncode == 0
         assert b"Traceback" not in errors, errors.decode()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 def origin(address: str) -> dict[str, str]:
@@ -120,6 +129,48 @@ async def test_a_picture_goes_to_the_browser_and_not_to_this_machine(home: dict[
             assert "<svg" in await answer.text()
         async with session.get(f"{root}/download/{key[::-1]}") as answer:
             assert answer.status == 404
+
+
+def children(pid: int) -> list[int]:
+    """Processes that this one has begun, and those that they have."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found += [int(stat.parent.name), *children(int(stat.parent.name))]
+    return found
+
+
+async def ended(pid: int) -> None:
+    """Until a process that is nobody's child here has ended."""
+    descriptor, over = os.pidfd_open(pid), asyncio.Event()
+    asyncio.get_running_loop().add_reader(descriptor, over.set)
+    try:
+        await over.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)  # one that stayed is not left behind
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("option", [(), ("--replay",)])  # one that stands still, one that writes
+async def test_a_viewer_ends_with_its_server_however_that_ends(
+    home: dict[str, str], option: tuple[str, ...]
+) -> None:
+    async with (
+        started(home, *option) as (process, address),
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{address}ws?width=120&height=40", headers=origin(address)) as socket,
+    ):
+        await shown(socket, "REPLAY" if option else "DONE")
+        viewers = children(process.pid)
+        assert viewers
+        ends = [asyncio.create_task(ended(viewer)) for viewer in viewers]
+        await asyncio.sleep(0)  # each holds on to its process
+        process.kill()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*ends)
 
 
 @pytest.fixture
