@@ -42,14 +42,14 @@ def paragraph(text: str, width: int, style: Style) -> list[Row]:
 
 
 def joined(line: Sequence[Part]) -> list[Part]:
-    """The same line in as few parts as its styles allow; a space takes the style of what stands before it."""
+    """The same line in as few parts as its styles allow; blanks take the style of what stands before them."""
     parts: list[Part] = []
     text, current = "", line[0][1] if line else Style.null()
-    for character, style in line:
-        if style is not current and (character != " " or current.underline):
+    for more, style in line:
+        if style is not current and (current.underline or not more.isspace()):
             parts.append((text, current))
             text, current = "", style
-        text += character
+        text += more
     parts.append((text, current))
     return parts
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from itertools import groupby
 
 from rich.style import Style
 from textual import events
@@ -161,7 +162,10 @@ class LaneRows(ScrollRows):
             found = self._laid(view, sample)
             done = intervals(sample, view.state.now) if found is None else found
             painting.append(painted(done, *self.shown, columns))
-        line = [doing_part(view, *_most(column)) for column in zip(*painting, strict=True)]
+        line: list[Part] = []
+        for column, same in groupby(zip(*painting, strict=True)):
+            glyph, style = doing_part(view, *_most(column))
+            line.append((glyph * sum(1 for _ in same), style))
         label = f"{members[0].index + 1:>4} "
         mark, style = "", palette.text
         if len(members) == 1 and members[0].correct is not None:
