@@ -26,6 +26,8 @@ class MachinesScreen(RunScreen):
 
     _lines = (1, 1)
     """That the panes above need."""
+    _counted: Hashable = None
+    """What those were counted of."""
 
     def make_panes(self) -> dict[str, Widget]:
         """Lines above, charts below."""
@@ -40,7 +42,10 @@ class MachinesScreen(RunScreen):
         """How many lines the panes above need."""
         if view.unhurried:
             width = max(self.size.width - MARGIN, 20)
-            self._lines = (len(gpu_rows(view, width)), len(server_rows(view, width)))
+            made_of = (width, machines_key(view))
+            if made_of != self._counted:
+                self._counted = made_of
+                self._lines = (len(gpu_rows(view, width)), len(server_rows(view, width)))
         return self._lines
 
     def place(self, _view: View, body: Rect, *, compact: bool) -> dict[str, Rect]:

@@ -9,7 +9,7 @@ from textual.geometry import Size
 from atts_tui.actions import Bound
 from atts_tui.pages import HOME, page, tabs
 from atts_tui.view import View
-from atts_tui.widgets.log_lines import unread
+from atts_tui.widgets.log_lines import Unread
 from atts_tui.widgets.rows import Part, Row, Rows
 
 NAMED_FROM = 110
@@ -36,13 +36,14 @@ class KeyBar(Rows):
         """`shown` is the page it stands on, `actions` all that can be done there."""
         super().__init__(id=id)
         self._page = page(shown)
+        self._unread = Unread()
         self._actions = [bound for bound in actions if bound.action.footer and bound.keys]
 
     def key(self, view: View) -> Hashable:
         """Changes with what the keys would do now."""
         state = view.state
         playing = view.player.playing if view.player is not None else None
-        news = unread(view)
+        news = self._unread.count(view)
         several, unfinished = len(state.problems) > 1, state.finished is None
         return (view.frozen, state.paused, view.follow, several, unfinished, playing, news)
 
@@ -79,7 +80,7 @@ class KeyBar(Rows):
                 parts.append((f"{tab.key} ", palette.accent + Style(bold=True) + click))
                 if named:
                     parts.append((f"{tab.title}  ", palette.muted + click))
-                if tab.id == "log" and (news := unread(view)):
+                if tab.id == "log" and (news := self._unread.count(view)):
                     parts.append((f"{news}{view.glyphs.lost} ", palette.warning))
         return [*parts, (f"{view.glyphs.axis_vertical} ", palette.faint)]
 

@@ -55,6 +55,8 @@ class LogLines(ScrollRows):
         self._selected = 0
         """Sequence number of the selected line."""
         self._key: Hashable = None
+        self._drawn: dict[int, tuple[Hashable, Strip]] = {}
+        """By sequence number of a line in sight: what it was made of, and itself."""
 
     @property
     def selected(self) -> LogLine | None:
@@ -98,6 +100,8 @@ class LogLines(ScrollRows):
         else:
             top = bisect_left(self._lines, anchor, key=lambda line: line.seq)
             self.top = max(min(top, self.row_count() - self.extent.height), 0)
+        seen = [line.seq for line in self._lines[self.top : self.top + self.extent.height]]
+        self._drawn = {seq: self._drawn[seq] for seq in seen if seq in self._drawn}
         self.refresh()
 
     def row_strip(self, row: int, width: int) -> Strip:
@@ -109,8 +113,14 @@ class LogLines(ScrollRows):
             return strip_of(paragraph(said, width, view.palette.muted)[0], width, self.base, view.glyphs)
         line = self._lines[row]
         chosen = row == self._place()
-        base = self.base + view.palette.selected if chosen else self.base
-        return strip_of(self._parts(view, line, width, chosen=chosen), width, base, view.glyphs)
+        fresh = line.seq > self.fresh_from
+        made_of = (width, chosen, fresh, id(view.palette), view.epoch)
+        drawn = self._drawn.get(line.seq)
+        if drawn is None or drawn[0] != made_of:
+            base = self.base + view.palette.selected if chosen else self.base
+            parts = self._parts(view, line, width, chosen=chosen)
+            drawn = self._drawn[line.seq] = (made_of, strip_of(parts, width, base, view.glyphs))
+        return drawn[1]
 
     def _parts(self, view: View, line: LogLine, width: int, *, chosen: bool) -> Row:
         palette, glyphs = view.palette, view.glyphs
@@ -138,6 +148,11 @@ class LogLines(ScrollRows):
             (f" {place}".ljust(cells), palette.muted),
             (message, style if loud else palette.text),
         )
+
+    def notify_style_update(self) -> None:
+        """Colours changed: forget what was made of them."""
+        super().notify_style_update()
+        self._drawn.clear()
 
     def move(self, rows: int) -> None:
         """Select a line further up or down; the last one is followed."""
@@ -173,14 +188,25 @@ class LogLines(ScrollRows):
                 self.post_message(self.Picked())
 
 
-def unread(view: View) -> int:
-    """Warnings and errors since the log was last looked at."""
-    count = 0
-    for line in reversed(view.state.log):
-        if line.seq <= view.log_read:
-            break
-        count += line.level in ("warning", "error")
-    return count
+class Unread:
+    """Counts warnings and errors since the log was last looked at; each line is looked at once."""
+
+    def __init__(self) -> None:
+        self._since: Hashable = None
+        self._counted = self._news = 0
+
+    def count(self, view: View) -> int:
+        """As it stands now."""
+        since = (view.epoch, view.log_read)
+        if since != self._since:
+            self._since, self._counted, self._news = since, view.log_read, 0
+        for line in reversed(view.state.log):
+            if line.seq <= self._counted:
+                break
+            self._news += line.level in ("warning", "error")
+        if view.state.log:
+            self._counted = max(self._counted, view.state.log[-1].seq)
+        return self._news
 
 
 def _place_words(line: LogLine, *, long: bool) -> str:
