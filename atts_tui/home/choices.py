@@ -50,6 +50,9 @@ class Choices(ScrollRows):
         self._empty = empty
         self.choices: list[Choice] = []
         self._at = ""
+        self._drawn: dict[int, tuple[Row, bool]] = {}
+        """By row: what is on the screen."""
+        self._drawn_for = self.extent
 
     @property
     def chosen(self) -> Choice | None:
@@ -61,18 +64,28 @@ class Choices(ScrollRows):
 
     def offer(self, choices: list[Choice]) -> None:
         """Show these."""
-        self.choices = choices
+        before, self.choices = self.choices, choices
         self.move_to(self.top)
-        self.refresh()
+        if len(before) != len(choices):
+            self.refresh()
+        elif self.view is not None:
+            self.show(self.view)
 
     def say_empty(self, said: str) -> None:
         """Say something else where there is nothing to choose."""
-        self._empty = said
-        self.refresh()
+        if said != self._empty:
+            self._empty = said
+            self.refresh()
 
-    def show(self, _view: View) -> None:
-        """Colours may have changed."""
-        self.refresh()
+    def show(self, view: View) -> None:
+        """Draw the rows that differ from what is on the screen."""
+        if self.extent != self._drawn_for:
+            self._drawn_for = self.extent
+            self.refresh()
+            return
+        for row in range(self.top, min(self.top + self.extent.height, self.row_count())):
+            if self._drawn.get(row) != self._line(view, row):
+                self.refresh_rows(row, 1)
 
     def row_count(self) -> int:
         """Rows there are."""
@@ -82,17 +95,21 @@ class Choices(ScrollRows):
         """One row."""
         view = self.view
         assert view is not None  # noqa: S101  # without a view nothing is drawn
+        parts, chosen = self._drawn[row] = self._line(view, row)
+        base = self.base + view.palette.selected if chosen else self.base
+        return strip_of(parts, width, base, view.glyphs)
+
+    def _line(self, view: View, row: int) -> tuple[Row, bool]:
+        """What a row says, and whether the cursor is on it."""
         if not self.choices:
             lines = paragraph(self._empty, self.row_width, view.palette.muted)
-            return strip_of(lines[row] if row < len(lines) else (), width, self.base, view.glyphs)
+            return (lines[row] if row < len(lines) else ()), False
         if row >= len(self.choices):
-            return Strip.blank(width, self.base)
-        choice = self.choices[row]
+            return (), False
         chosen = self.has_focus and row == self._place()
         mark = view.glyphs.selected if chosen else " "
-        base = self.base + view.palette.selected if chosen else self.base
-        parts = ((f"{mark} ", view.palette.accent), *choice.draw(view, self.row_width - 2))
-        return strip_of(parts, width, base, view.glyphs)
+        said = self.choices[row].draw(view, self.row_width - 2)
+        return ((f"{mark} ", view.palette.accent), *said), chosen
 
     def move(self, rows: int) -> bool:
         """Move the cursor; says whether there was room."""

@@ -18,6 +18,7 @@ from atts_core.runs.file import About
 from atts_core.runs.writer import RunWriter
 from atts_tui.cli import _parser
 from atts_tui.home.app import EXAMPLE, HomeApp
+from atts_tui.home.choices import Choices
 from atts_tui.home.listing import TRIES, age
 from atts_tui.layout.frame import frame
 from atts_tui.layout.home import FRAMED, arrange_home
@@ -166,3 +167,19 @@ def test_everything_to_try_is_a_command_that_there_is() -> None:
 def test_how_long_ago() -> None:
     assert age(0.0) == ""
     assert age(10e12) == "now"
+
+
+async def test_a_look_that_finds_nothing_new_draws_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        record(tmp_path, name, WHOLE)
+    async with at_home(tmp_path) as (pilot, app):
+        await pilot.pause()
+        drawn: list[str | None] = []
+        monkeypatch.setattr(Choices, "refresh", lambda self, *_, **__: drawn.append(self.id))
+        await app.find_runs()
+        assert drawn == []
+        record(tmp_path, "three", WHOLE)
+        await app.find_runs()
+        assert set(drawn) == {"runs"}
