@@ -10,6 +10,8 @@ from atts_tui.view import View
 ALPHA_STEP = 0.01
 GROWTH = 1.1
 """Signal is measured again when so many times as many samples have ended: it costs most, and moves least."""
+MANY_STAGES, MANY_GROWTH = 4000, 2.0
+"""From so many stages on (about 60 ms) a barrier is laid out again when so many times as much is done."""
 
 
 class CalibrationFigures:
@@ -127,14 +129,17 @@ class StageFigures:
         return self._tally.behind
 
     def measure(self, view: View) -> None:
-        """Bring everything up to date; the barrier when a tenth more is done, since it costs most."""
+        """Bring everything up to date; the barrier when a tenth more is done, or twice as much of a problem
+        of many samples, since it costs most."""
         state = view.state
         if self._of != (state, view.epoch):
             self._clear()
             self._of = (state, view.epoch)
         self.times = self._tally.update(state)
         done = state.overall.decisions + state.samples_ended  # some strategies decide nothing
-        if done > self._done * GROWTH or (state.finished is not None and done != self._done):
+        many = self.cost is not None and self.cost.stages >= MANY_STAGES
+        growth = MANY_GROWTH if many else GROWTH
+        if done > self._done * growth or (state.finished is not None and done != self._done):
             self._done = done
             self.cost = barrier_cost(state.problems, *_places(state))
         self.version += 1
