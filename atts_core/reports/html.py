@@ -10,7 +10,8 @@ from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import signal_so_far
 from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.reports import plots
-from atts_core.reports.compare import Difference, Named, RunFacts, compare, facts
+from atts_core.reports.compare import Named, RunFacts, compare, facts
+from atts_core.reports.difference_words import HEADINGS, difference_words, settings_words
 from atts_core.reports.timeline import DOING, StageTally
 
 STYLE = """
@@ -107,38 +108,10 @@ def _comparison(runs: Sequence[Named]) -> list[str]:
     parts = ["<h2>Against the first</h2>"]
     for pair in compare(runs).pairs:
         parts.append(f"<h3>{escape(pair.second)}: {pair.common:,} problems in both</h3>")
-        parts.append(
-            _table(
-                ["", "first", "second", "difference", "95 % interval"],
-                [_difference(found) for found in pair.differences],
-            )
-        )
-        if pair.differs:
-            listed = "; ".join(f"{name} {first} → {second}" for name, first, second in pair.differs)
-            parts.append(f'<p class="note">What differs: {escape(listed)}.</p>')
+        parts.append(_table(HEADINGS, [difference_words(found) for found in pair.differences]))
+        parts.append(f'<p class="note">{escape(settings_words(pair))}</p>')
         parts += _warnings(pair.cautions)
     return parts
-
-
-def _difference(found: Difference) -> list[str]:
-    def said(value: float | None) -> str:
-        if value is None:
-            return "–"
-        if found.unit == "times":
-            return f"{value:.2f} × as fast"
-        if found.unit == "saved":
-            return f"{abs(value):.1%} {'less' if value >= 0 else 'more'}"
-        return f"{100 * value:+.1f} points"
-
-    def plain(value: float | None) -> str:
-        if value is None:
-            return "–"
-        if found.unit == "points":
-            return f"{value:.1%}"
-        return f"{value:,.0f}" if found.unit == "saved" else f"{value:,.1f} s"
-
-    interval = "–" if found.low is None else f"{said(found.low)} to {said(found.high)}"
-    return [found.name, plain(found.first), plain(found.second), said(found.value), interval]
 
 
 def _run(run: Named) -> list[str]:

@@ -13,12 +13,12 @@ from rich.text import Text
 from atts_core.conformal.intervals import Estimate
 from atts_core.errors import SettingsError
 from atts_core.reports.compare import Comparison, Named, Pairing, RunFacts, compare
+from atts_core.reports.difference_words import HEADINGS, difference_words, settings_words
 from atts_core.runs.folder import find_run
 from atts_core.runs.reader import RunReader
 from atts_tui import words
 from atts_tui.commands.printing import print_json
 from atts_tui.commands.runs import has_screen
-from atts_tui.differences import HEADINGS, difference_words, said_of
 from atts_tui.look import look_of
 from atts_tui.text import clean_line
 
@@ -37,8 +37,8 @@ def compare_runs(arguments: argparse.Namespace, folder: Path) -> int:
     console.print(_facts_table(comparison))
     for pair in comparison.pairs:
         console.print(_differences_table(pair))
-        for said in said_of(pair):
-            console.print(textwrap.fill(said, min(console.width, 110), subsequent_indent="  "))
+        for said in (settings_words(pair), *(f"! {caution}" for caution in pair.cautions)):
+            console.print(textwrap.fill(clean_line(said), min(console.width, 110), subsequent_indent="  "))
     return 0
 
 

@@ -6,9 +6,9 @@ from functools import partial
 from textual.widget import Widget
 
 from atts_core.reports.compare import Named, Pairing, Pairs, common_problems, pairing
+from atts_core.reports.difference_words import HEADINGS, difference_words, settings_words
 from atts_core.state import ProblemState
 from atts_tui import words
-from atts_tui.differences import HEADINGS, difference_words, said_of
 from atts_tui.layout.compare import arrange_compare
 from atts_tui.layout.frame import Rect
 from atts_tui.screens.run_screen import RunScreen
@@ -183,8 +183,9 @@ def table_rows(view: View, found: Pairing, width: int) -> list[Row]:
             )
         )
     rows.append(((f"Over {words.number(found.common)} problems that both finished.", palette.muted),))
-    for said in said_of(found):
-        rows += paragraph(said, width, palette.warning if said.startswith("!") else palette.text)
+    rows += paragraph(clean_line(settings_words(found)), width, palette.text)
+    for caution in found.cautions:
+        rows += paragraph(f"! {clean_line(caution)}", width, palette.warning)
     return rows
 
 

@@ -6,10 +6,10 @@ Writes a run file whose events are spread evenly over its hours, opens `atts rep
 and reads the memory and the CPU time of that process from /proc. The promise: at the end it holds the memory
 that it held after five minutes of the run.
 
-Figures (2 virtual cores, load 0.6 to 2, Python 3.11.7; 612,662 events, 5,106 a second at 60 times): 66 MB
-after 5 minutes of the run, 78 after 30, 90 after 60, 102 after 90, 107 at the end, 7 to 8 % of a core. So it
-is not kept to the letter: memory grows until the details of finished problems fill their 32 MB (`overview`),
-at about 90 minutes of this run, and by 8 MB an hour for the numbers of 4,700 samples after that.
+Figures (2 virtual cores, load 2 to 5, Python 3.11.7; 612,662 events, 5,106 a second at 60 times): 66 MB after
+5 minutes of the run, 69 after 15, when the chart, the log and the details of finished problems fill their
+room, then 71 after 30, 72 after 60, 73 after 90 and 74 at the end, for the numbers of 4,500 samples; 7 to 9 %
+of a core. It was 107 MB at the end while 32 MB of details could stay (`overview.DETAILS_BYTES`), not 2.
 """
 
 import argparse

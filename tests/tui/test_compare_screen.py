@@ -9,9 +9,9 @@ from driving import frame, text
 from textual.pilot import Pilot
 
 from atts_core.reports.compare import Named, pairing
+from atts_core.reports.difference_words import difference_words
 from atts_core.state import RunState
 from atts_tui.app import AttsApp
-from atts_tui.differences import difference_words
 from atts_tui.screens.compare import CompareScreen
 
 

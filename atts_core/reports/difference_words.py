@@ -1,8 +1,6 @@
-"""The measures of a comparison in words, for the command's table and for the screen's."""
+"""The measures of a comparison in words, for the command, the screen and the report alike."""
 
 from atts_core.reports.compare import Difference, Pairing
-from atts_tui import words
-from atts_tui.text import clean_line
 
 HEADINGS = ("", "first", "second", "difference", "95 % interval")
 
@@ -14,25 +12,22 @@ def difference_words(found: Difference) -> tuple[str, str, str, str, str]:
         value += " points"
         interval = _interval(_points(found.low), _points(found.high))
     elif found.unit == "saved":
-        first, second = (words.number(total or 0) for total in (found.first, found.second))
+        first, second = (f"{total or 0:,.0f}" for total in (found.first, found.second))
         value = _less(found.value)
-        interval = _interval(_less(found.low), _less(found.high))
+        interval = _interval(_less(found.high), _less(found.low))  # from fewer tokens to more
     else:
-        first, second = (f"{seconds or 0:.1f} s" for seconds in (found.first, found.second))
+        first, second = (f"{seconds or 0:,.1f} s" for seconds in (found.first, found.second))
         value = "–" if found.value is None else f"{found.value:.2f} ×"
         interval = _interval(*("" if edge is None else f"{edge:.2f}" for edge in (found.low, found.high)))
     return found.name, first, second, value, interval
 
 
-def said_of(pair: Pairing) -> list[str]:
-    """What differs between two runs and what their comparison cannot say, a line each, made safe to show."""
-    found = []
-    if pair.differs:
-        listed = "; ".join(f"{name} {first} → {second}" for name, first, second in pair.differs)
-        found.append(f"What differs: {listed}.")
-    else:
-        found.append("What differs: nothing in settings, models or calibration.")
-    return [clean_line(said) for said in [*found, *(f"! {caution}" for caution in pair.cautions)]]
+def settings_words(pair: Pairing) -> str:
+    """In what two runs differ by intent, in a sentence, names as they stand in their files."""
+    if not pair.differs:
+        return "What differs: nothing in settings, models or calibration."
+    listed = "; ".join(f"{name} {first} → {second}" for name, first, second in pair.differs)
+    return f"What differs: {listed}."
 
 
 def _percent(value: float | None) -> str:
