@@ -8,6 +8,7 @@ import msgspec
 from atts_core import __version__
 from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import signal_so_far
+from atts_core.problems.agreement import Agreement, agreements
 from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.reports import plots
 from atts_core.reports.compare import Named, RunFacts, compare, facts
@@ -140,6 +141,7 @@ def _run(run: Named) -> list[str]:
         parts.append(f'<p class="note">Of the time of all samples: {escape(shares)}.</p>')
     parts += _plot("Throughput", plots.throughput_plot(state), "", WHO)
     parts += _measured(measure(state))
+    parts += _judged(agreements(state))
     card = began.calibration
     if card is not None:
         rows = [[name, str(value)] for name, value in msgspec.to_builtins(card).items() if name not in _LONG]
@@ -179,6 +181,26 @@ def _measured(found: Metrics) -> list[str]:
     if len(shown) < len(found.problems):
         note = f"The first {len(shown):,} of {len(found.problems):,} problems. {note}"
     return [*parts, f'<p class="note">{escape(note)}</p>'] if shown else parts[:3]
+
+
+def _judged(found: Sequence[Agreement]) -> list[str]:
+    """What language models said of the same samples."""
+    if not found:
+        return []
+    head = ["judge", "sees", "agrees with us", "unclear", "no reply", "right by us", "right by the judge"]
+    rows = [
+        [
+            each.judge,
+            "the answer" if each.sees == "answer" else "the end of the chain",
+            f"{each.agree:,} of {each.agree + len(each.differ):,}",
+            f"{each.unclear:,}",
+            f"{each.unanswered:,}",
+            _estimate(each.right_by_us),
+            _estimate(each.right_by_judge),
+        ]
+        for each in found
+    ]
+    return ["<h3>Judges</h3>", _table(head, rows)]
 
 
 def _problem(row: ProblemRow) -> list[str]:

@@ -47,9 +47,12 @@ class SampleLine(Rows):
         share = f", {words.percent(sample.target_tokens / written)} by the target" if written else ""
         counts = f"   {words.number(written)} tokens{share}"
         answer = f"   answer {clean_line(sample.answer)}" if sample.answer is not None else ""
+        judged = "".join(
+            f"   {clean_line(said.judge)} says {said.verdict}" for said in sample.judgements[-1:]
+        )
         why = f"   {clean_line(sample.message)}" if sample.message else ""
         style = palette.error if sample.end == "failed" else palette.strong
-        tail = shorten(answer + why, max(size.width - 50, 0))
+        tail = shorten(answer + judged + why, max(size.width - 50, 0))
         return [(*head, (counts, palette.muted), (tail, style))]
 
 

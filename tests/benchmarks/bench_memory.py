@@ -14,7 +14,7 @@ Figures (2 shared virtual cores, load 3 to 7, Python 3.11.7; 10,000 problems of 
     fold 2.9 to 3.2 µs an event; attaching to the file of 160,000 samples 0.4 s
     details of a finished problem 7 ms, at most 15 ms
 
-What grows is what is kept of 83,000 finished samples, about 500 bytes each: verdicts, times of stages, tokens.
+What grows is what is kept of 83,000 finished samples, about 500 bytes each: verdicts, stages, tokens.
 """
 
 import argparse

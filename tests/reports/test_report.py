@@ -59,6 +59,8 @@ def hostile() -> Named:
             event = msgspec.structs.replace(event, id=f"{event.problem}{EVIL}", question=EVIL)
         made.append(ev.Stamped(stamped.seq, stamped.at, event))
     made.append(ev.Stamped(made[-1].seq + 1, made[-1].at, ev.Warned(message=EVIL)))
+    judged = ev.AnswerJudged(problem=0, sample=0, judge=EVIL, url=EVIL, sees="answer", verdict="right")
+    made.append(ev.Stamped(made[-1].seq + 1, made[-1].at, judged))
     return Named(EVIL, RunState().fold(made))
 
 
@@ -100,6 +102,24 @@ def test_a_finished_run_has_every_plot_and_what_the_run_says() -> None:
     assert "16 samples in one and 8 in two" in both
     with pytest.raises(SettingsError, match="no beginning"):
         report([Named("none", RunState())])
+
+
+def test_judges_stand_beside_our_own_verdicts() -> None:
+    made = run(problems=3)
+    assert "Judges" not in report([made])
+    samples = [(p.index, s.index) for p in made.state.problems for s in p.samples if s.correct is not None]
+    seq = made.state.seq
+    for number, (problem, sample) in enumerate(samples, start=1):
+        verdict: ev.Opinion = "unclear" if number == 1 else "right"
+        said = ev.AnswerJudged(
+            problem=problem, sample=sample, judge="gpt-oss", url="http://j", sees="chain", verdict=verdict
+        )
+        made.state.apply(ev.Stamped(seq + number, made.state.now, said))
+    right = sum(made.state.sample(*place).correct is True for place in samples[1:])
+    page = report([made])
+    assert f"<td>{right:,} of {len(samples) - 1:,}</td>" in page
+    for said_of_it in ("gpt-oss", "the end of the chain", "<td>1</td>"):
+        assert said_of_it in page
 
 
 def test_every_problem_has_a_row_up_to_a_limit_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

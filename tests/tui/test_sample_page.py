@@ -29,6 +29,18 @@ async def test_every_step_says_who_when_and_why() -> None:
         assert app.run_screen.PAGE == "solve"
 
 
+async def test_what_a_judge_says_stands_beside_the_answer() -> None:
+    made = ev.AnswerJudged(
+        problem=0, sample=1, judge="a [b]judge", url="http://j", sees="answer", verdict="wrong"
+    )
+    judged = [*WHOLE, ev.Stamped(WHOLE[-1].seq + 1, WHOLE[-1].at, made)]
+    async with running(judged, size=(120, 40)) as (pilot, app, _):
+        app.draw()
+        await pilot.press("down", "enter")
+        await frame(pilot)
+        assert "a [b]judge says wrong" in text(app)
+
+
 async def test_n_goes_from_take_over_to_take_over_and_back() -> None:
     async with running(WHOLE, size=(100, 20)) as (pilot, app, _):
         app.draw()
