@@ -187,6 +187,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("palette", ("ctrl+p",), "ctrl p", "", "Find anything that can be done by typing.", "Screen",
            instead="app.command_palette"),
     Action("help", ("question_mark", "f1"), "?", "help", "Explain this screen and its keys.", "Screen", 2),
+    Action("suspend", ("ctrl+z",), "ctrl z", "",
+           "Put the screen aside, `fg` brings it back; a run of its own stands still meanwhile.", "Screen"),
     Action("leave", ("q",), "q", "quit", "Quit; asks first while the run is unfinished.", "Screen", 1),
 )  # fmt: skip
 

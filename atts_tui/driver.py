@@ -7,6 +7,7 @@ piece then stops the event loop for good, and with it the run, its signals and i
 import contextlib
 import os
 import select
+import signal
 import termios
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -156,6 +157,20 @@ class TerminalDriver(LinuxDriver):
             self._titled = False
             self.write("\x1b[23;0t")
         super().stop_application_mode()
+
+    def put_aside(self) -> None:
+        """Stop this job, as the terminal would by ctrl-Z, until its shell goes on with it.
+
+        The system stops no job that no shell could bring back: then this returns at once.
+        """
+        self.suspend_application_mode()
+        numbers = (signal.SIGTSTP, signal.SIGCONT)
+        heeded = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+        os.killpg(0, signal.SIGTSTP)
+        for number, handler in zip(numbers, heeded, strict=True):
+            signal.signal(number, handler)
+        self._must_signal_resume = True
+        self.resume_application_mode()
 
     def close(self) -> None:
         """The last words are said."""

@@ -66,6 +66,7 @@ class Themed(App[tuple[str, ...]]):
         if self._ascii:
             self.add_class("-ascii-only")
         self.theme_changed_signal.subscribe(self, lambda _: self.repaint())
+        self.app_resume_signal.subscribe(self, lambda _: self.refresh(layout=True))
         self.set_interval(RELOAD_SECONDS, self.reload_themes, name="theme files")
         for failure in self._themes.failures:
             self.notify(
@@ -150,6 +151,14 @@ class Themed(App[tuple[str, ...]]):
             self.register_theme(to_textual(found))
             if name == self.theme:
                 self.mutate_reactive(App.theme)
+
+    def action_suspend(self) -> None:
+        """Put the screen aside until the shell brings it back."""
+        put_aside = getattr(self._driver, "put_aside", None)
+        if put_aside is None:
+            self._say("Only the screen of a terminal can be put aside.")
+        else:
+            put_aside()
 
     def action_theme(self) -> None:
         """Change to the next of our themes."""

@@ -299,3 +299,47 @@ def test_frames_a_second_are_taken_from_the_command_line_and_checked(command: st
     for wrong in ("0", "61"):
         with pytest.raises(SettingsError, match=f"--fps {wrong}: frame rate must lie between 1 and 60"):
             look_of(parse([command, "--fps", wrong]))
+
+
+SHELL = """
+import os, signal, subprocess, sys
+job = subprocess.Popen([sys.executable, "-m", "atts_tui.cli"], process_group=0)
+_, status = os.waitpid(job.pid, os.WUNTRACED)
+assert os.WIFSTOPPED(status)
+os.write(1, b"put aside")
+os.read(0, 1)
+os.killpg(job.pid, signal.SIGCONT)
+sys.exit(job.wait())
+"""
+"""What a shell does with a job."""
+
+
+def test_ctrl_z_puts_the_screen_aside_and_the_shell_brings_it_back(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, program=("-c", SHELL))
+    try:
+        terminal.wait_for(ENTERED, b"No runs yet")
+        terminal.type(b"\x1a")
+        terminal.wait_for(b"put aside")
+        assert is_restored(terminal)
+        terminal.said = b""
+        terminal.type(b"\n")
+        terminal.wait_for(ENTERED, b"No runs yet")
+        terminal.type(b"\x03")
+        assert terminal.ended() == 0
+        assert is_restored(terminal)
+    finally:
+        terminal.close()
+
+
+def test_ctrl_z_stops_nothing_where_no_shell_could_go_on(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    try:
+        terminal.wait_for(ENTERED, b"No runs yet")
+        terminal.said = b""
+        terminal.type(b"\x1a")
+        terminal.wait_for(LEFT, ENTERED, b"No runs yet")
+        terminal.type(b"\x03")
+        assert terminal.ended() == 0
+        assert is_restored(terminal)
+    finally:
+        terminal.close()
