@@ -297,6 +297,11 @@ class ServerState:
     workers: dict[str, WorkerState] = field(default_factory=dict)
     """Each server by its URL; empty in runs of before there could be several."""
 
+    @property
+    def workers_lost(self) -> int:
+        """How many of them do not answer."""
+        return sum(bool(worker.lost) for worker in self.workers.values())
+
     def expect(self, urls: tuple[str, ...]) -> None:
         """An engine has just reached these servers, and knows of no other."""
         self.lost = ""
@@ -308,7 +313,7 @@ class ServerState:
         """One server does not answer, or (no `url`) the only one."""
         if url:
             self.workers.setdefault(url, WorkerState()).lost = message
-        if all(worker.lost for worker in self.workers.values()):
+        if self.workers_lost == len(self.workers):
             self.lost = message
 
     def find(self, url: str) -> None:

@@ -25,7 +25,9 @@ class ServerLine(Rows):
     def key(self, view: View) -> Hashable:
         """Changes with a reading, a loss, and each ten seconds (readings grow old)."""
         state = view.state
-        servers = tuple((server.lost, server.read_at) for server in state.servers.values())
+        servers = tuple(
+            (server.lost, server.workers_lost, server.read_at) for server in state.servers.values()
+        )
         gpus = tuple((source.read_at, source.unavailable) for source in state.machines.sources.values())
         return (servers, gpus, state.run is None, int(state.now / STALE_AFTER))
 
@@ -57,6 +59,10 @@ class ServerLine(Rows):
         parts: list[Part] = [(f"{glyphs.live} {role}", own)]
         if card is not None and long and card.name != role:
             parts.append((f" {shorten(clean_line(card.name), 26)}", palette.text))
+        if server.workers_lost:
+            parts.append(
+                (f" {glyphs.lost} {server.workers_lost} of {len(server.workers)} lost", palette.error)
+            )
         loads = state.machines.loads[role]
         told = {url: load for url, load in loads.items() if load.reading and not load.reading.unavailable}
         if not told:

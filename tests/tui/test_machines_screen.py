@@ -217,3 +217,17 @@ def test_readings_survive_the_run_file() -> None:
         assert ev.decode(ev.encode(stamped)) == stamped
     assert b"instance" not in ev.encode(Stamped(1, 0.0, ev.GpusRead(gpus=machine_events.gpus())))
     assert msgspec.json.decode(ev.encode(stamped))
+
+
+async def test_the_line_of_the_servers_counts_those_of_several_that_are_lost() -> None:
+    lost = ev.ServerLost(role="target", url="http://gpu2:30100", message="connection refused")
+    stamps = machine_events.events()
+    count = len(
+        {e.event.url for e in stamps if isinstance(e.event, ev.ServerRead) and e.event.role == "target"}
+    )
+    for events, said in ((stamps, False), (later(stamps, 0.1, lost), True)):
+        async with running(events) as (_, app, _):
+            assert (f"1 of {count} lost" in line(text(app), "● target")) is said
+    found = ev.ServerFound(role="target", url="http://gpu2:30100")
+    async with running(later(stamps, 0.1, lost, found)) as (_, app, _):
+        assert "lost" not in line(text(app), "● target")
