@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from atts_core import events as ev
-from atts_core.errors import RunError
+from atts_core.errors import RunError, SettingsError
 from atts_core.runs import schema, snapshot
 from atts_core.runs.gate import Gate
-from atts_core.runs.presence import EngineMark, Life, life
+from atts_core.runs.presence import EngineMark, Life, host_elsewhere, life
 from atts_core.state import RunState
 
 T = TypeVar("T")
@@ -88,6 +88,23 @@ class RunFile:
                 file._found_damage("it is cut off")
         except sqlite3.DatabaseError as error:
             file._found_damage(schema.reason(error))
+        return file
+
+    @classmethod
+    def open_here(cls, path: Path) -> "RunFile":
+        """Open a run file to follow it.
+
+        Raises:
+            SettingsError: as `open`, and where an engine on another machine writes the file.
+        """
+        file = cls.open(path)
+        host = host_elsewhere(file.meta("engine", EngineMark))
+        if host:
+            file.close()
+            raise SettingsError(
+                f"The run {path.stem} is being written on the machine {host}, and two machines cannot share a"
+                f" run file before the run has ended: watch it there (ssh -t {host} atts watch {path.stem})."
+            )
         return file
 
     def close(self) -> None:

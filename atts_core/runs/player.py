@@ -52,9 +52,10 @@ class Player:
         """Open a run file, finished or still growing, for replay.
 
         Raises:
-            SettingsError: there is none, it is no run file, or it is of a newer version.
+            SettingsError: there is none, it is no run file, it is of a newer version, or another machine
+                writes it.
         """
-        return cls(RunFile.open(path), clock)
+        return cls(RunFile.open_here(path), clock)
 
     @property
     def about(self) -> About:

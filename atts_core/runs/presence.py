@@ -51,6 +51,17 @@ def mark(beat: float | None = None, *, ended: bool = False) -> EngineMark:
     )
 
 
+def host_elsewhere(engine: EngineMark | None) -> str:
+    """The other machine on which a living engine writes the file; empty where there is none.
+
+    Readers and writer of an SQLite file in WAL mode share memory, which two machines cannot: whatever file
+    system they share, one may read what is not there, or harm what the other writes.
+    """
+    if engine is None or engine.boot == boot_identity() or life(engine) not in ("alive", "stalled"):
+        return ""
+    return engine.host
+
+
 def life(engine: EngineMark | None) -> Life:
     """What has become of the engine that left this mark; `gone` where there is none."""
     if engine is None:

@@ -43,9 +43,10 @@ class RunReader:
         """Attach to a run file.
 
         Raises:
-            SettingsError: there is none, it is no run file, or it is of a newer version.
+            SettingsError: there is none, it is no run file, it is of a newer version, or another machine
+                writes it.
         """
-        return cls(RunFile.open(path))
+        return cls(RunFile.open_here(path))
 
     @property
     def about(self) -> About:

@@ -338,6 +338,20 @@ def test_the_life_of_an_engine() -> None:
     assert isinstance(msgspec.json.decode(msgspec.json.encode(ours), type=EngineMark), EngineMark)
 
 
+def test_a_run_that_another_machine_writes_is_watched_there(write: Write, simulate: Simulate) -> None:
+    path = write(simulate(5))
+    there = msgspec.structs.replace(mark(), boot="another", host="gpu7")
+    for engine, refused in ((there, True), (msgspec.structs.replace(there, ended=True), False)):
+        change(path, "UPDATE meta SET value = ? WHERE key = 'engine'", msgspec.json.encode(engine).decode())
+        for attach in (RunReader.open, Player.open):
+            if refused:
+                with pytest.raises(SettingsError, match=f"machine gpu7.*ssh -t gpu7 atts watch {path.stem}"):
+                    attach(path)
+            else:
+                attach(path).close()
+        RunFile.open(path).close()  # whoever only looks once may
+
+
 def test_a_player_of_a_damaged_file_stops_at_the_damage(write: Write, simulate: Simulate) -> None:
     path = write(simulate(12))
     change(path, "DELETE FROM keyframes")
