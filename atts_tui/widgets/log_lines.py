@@ -139,7 +139,10 @@ class LogLines(ScrollRows):
         mark = glyphs.selected if chosen else glyphs.dot_accept if fresh else " "
         cells = PLACE_CELLS if long else SHORT_PLACE_CELLS
         room = self.row_width - 2 - TIME_CELLS - LEVEL_CELLS - cells - len(sign)
-        message = shorten(clean_line(line.message), room, glyphs.more)
+        said = clean_line(line.message)
+        if not long:  # the level says that as well
+            said = said.removesuffix(" → accept").removesuffix(" → target takes over")
+        message = shorten(said, room, glyphs.more)
         loud = line.level in ("warning", "error")
         return (
             (f"{mark} ", palette.accent),

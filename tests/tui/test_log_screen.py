@@ -117,6 +117,16 @@ async def test_levels_from_everything_to_errors_and_copy_takes_what_is_shown() -
         assert app.clipboard.endswith("warning    careful")
 
 
+async def test_a_narrow_line_leaves_out_what_its_level_says() -> None:
+    for size, said in (((120, 40), True), ((80, 24), False)):
+        async with running(synthetic.events(until=3.0, problems=1), size=size) as (pilot, app, _):
+            await pilot.press("6")
+            await frame(pilot)
+            taken = [line for line in text(app).splitlines() if "◆ take-over" in line]
+            assert taken
+            assert all(("→ target takes over" in line) is said and "> 0.60" in line for line in taken)
+
+
 async def test_a_click_selects_and_a_second_one_opens() -> None:
     async with running(WHOLE) as (pilot, app, _):
         await pilot.press("6", "home")
