@@ -158,6 +158,8 @@ class AttsApp(RunActions, Navigation, TakeAway):
             folded += 1
         if self.view.frozen:
             if self._frame % max(self._fps // FROZEN_HZ, 1) == 0:
+                if self.view.waiting == self._feed.waiting:
+                    self._rest()
                 self.view.waiting = self._feed.waiting
                 self._show(slow=True)
             return
@@ -174,7 +176,12 @@ class AttsApp(RunActions, Navigation, TakeAway):
         self._quiet_frames += 1
         if self._quiet_frames == 1:
             self._show(slow=True)
-        elif self._quiet_frames >= QUIET_FRAMES and not self._feed.waiting and self._clock is not None:
+        elif self._quiet_frames >= QUIET_FRAMES and not self._feed.waiting:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing comes: the clock stands still until something does."""
+        if self._clock is not None:
             self._clock.pause()
             self._quiet.set()
 

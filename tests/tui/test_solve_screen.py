@@ -310,6 +310,22 @@ async def test_the_clock_stands_still_in_silence_and_wakes_with_the_next_event()
             await pilot.pause(0.01)
 
 
+async def test_the_clock_of_a_frozen_screen_stands_still_too_and_still_counts_what_comes() -> None:
+    bus = Bus()
+    app = AttsApp(bus.subscribe())
+    async with app.run_test(size=(120, 40)) as pilot:
+        bus.publish(ev.Warned(message="seen"))
+        while app.state.warnings != ["seen"]:
+            await pilot.pause(0.01)
+        await pilot.press("space")
+        for count in (0, 1, 2):
+            while app._clock is None or app._clock._active.is_set() or app.view.waiting != count:
+                await pilot.pause(0.01)
+            bus.publish(ev.Warned(message="late"))
+        await pilot.press("space")
+        assert app.state.warnings == ["seen", "late", "late", "late"]
+
+
 async def test_events_left_when_the_app_ends_can_be_folded() -> None:
     async with running(mid()) as (pilot, app, source):
         await pilot.press("space")
