@@ -17,8 +17,8 @@ both busy (load average 4 to 5), so that wall time is a lower bound; 62 prompt t
     16 streams        12844 (13643)   10066 (12800)    7334 (10105)
     32 streams        14951 (14951)   12961 (13241)    7523 ( 8727)
 
-On a quiet machine (load 0.3), 16 target streams: 6451 (6451), 6099 (6000), 4142 (4000); on another (load 0.5):
-6704 (6706), 6389 (6400), 5711 (5486).
+On a quiet machine (load 0.3), 16 target streams: 6451 (6451), 6099 (6000), 4142 (4000); on another (load
+0.5): 6704 (6706), 6389 (6400), 5711 (5486).
 
 A forward pass alone, 16 target sequences of 100 tokens, nothing else running: 1.9 ms, 8,300 tokens/s.
 The first token of 16 streams that begin together came within 13 (draft) and 35 ms (target).

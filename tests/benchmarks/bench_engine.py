@@ -9,9 +9,8 @@ Measured on two shared cores, Python 3.11. Quiet (load 0.3), four runs: 58 to 63
 0.4.3.post4, whose events hold 9 kB on average, which is at the budget and over it, and 48 to 53 µs in that of
 0.5.23; the client alone takes 51 and 39. Under a load of 2 to 4 events coalesce: 50 and 43. Publishing and
 folding a token take 1.5 µs; the rest is the event loop and the sockets. 256 and 512 streams at once, under a
-load of 16 to 20: 18 to 21 µs, because much arrives while the process waits for a core. Another such machine,
-load 0.4, after the client's way of reading an answer was shared with the judge's: 37 and 28 µs, and the client
-alone 34 and 24.
+load of 16 to 20: 18 to 21 µs, because much arrives while the process waits for a core. Another such machine
+(load 0.4): 37 and 28 µs, the client alone 34 and 24.
 """
 
 import asyncio

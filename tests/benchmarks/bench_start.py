@@ -6,7 +6,8 @@ Wall seconds, the best of several runs: `atts --help` (budget 0.25), from the st
 first token (budget 4) and, on a real pty of 120x40, to the first line of the screen (budget 1).
 
 Measured on two shared cores at a load of 0.3: 0.04 s, 0.64 s and 0.65 s at best, 0.04 s, 0.74 s and 0.83 s at
-worst, and 0.04 s, 0.54 s and 0.54 s on another such machine; under a load of 4 the first token and the first paint took 1.0 s at best.
+worst, and 0.04 s, 0.54 s and 0.54 s on another such machine; under a load of 4 the first token and the first
+paint took 1.0 s at best.
 """
 
 import fcntl

@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n", maxsplit=1)[0])
     parser.add_argument("--release", action="append", choices=[*RELEASES, ROUTER], help="default: all")
     parser.add_argument("--brief", action="store_true", help="a smaller evaluation")
+    parser.add_argument("--problems", type=int, metavar="N", help="of the evaluation (default: 20; brief: 8)")
     parser.add_argument("--faults", action="store_true", help="kill parts of the servers as well")
     parser.add_argument("--skip", action="store_true", help="it is no failure to have no package or no time")
     parser.add_argument("--install-limit", type=float, default=900.0, metavar="S")
@@ -259,7 +260,7 @@ def try_release(release: str, python: Path, options: argparse.Namespace, limit: 
             told |= {
                 "ATTS_REAL_SGLANG_DRAFT": f"http://127.0.0.1:{draft}",
                 "ATTS_REAL_SGLANG_TARGET": f"http://127.0.0.1:{target}",
-                "ATTS_REAL_SGLANG_PROBLEMS": "8" if options.brief else "20",
+                "ATTS_REAL_SGLANG_PROBLEMS": str(options.problems or (8 if options.brief else 20)),
                 "ATTS_REAL_SGLANG_FAULTS": "1" if options.faults else "",
             }
         restart = "--restart" if options.faults or release == ROUTER else ""
