@@ -69,12 +69,14 @@ class Navigation(Themed):
         self._go_to(message.page)
 
     async def action_back(self) -> None:
-        """Undo the last thing that was opened: within the page, or the page."""
+        """Take notes away and undo the last thing that was opened: within the page, or the page."""
+        noted = bool(self.screen.query("Toast"))
+        self.clear_notifications()
         if self.run_screen.back():
             return
         if self._came_from:
             self._go_to(self._came_from.pop())
-        elif self.home:
+        elif self.home and not noted:
             self.action_leave()
 
     def action_maximise(self) -> None:

@@ -129,6 +129,33 @@ async def test_the_bell_rings_for_an_error_where_it_is_wanted(wanted: bool) -> N
         assert bool(rung) == wanted
 
 
+async def test_escape_takes_notes_away_and_leaves_only_where_there_were_none() -> None:
+    lost = ev.ServerLost(role="draft", message="gone for good")
+    run = synthetic.events(until=2.0, problems=1)
+    async with running(run, size=(80, 24), home=True) as (pilot, app, source):
+        await pilot.press("enter")
+        await frame(pilot)
+        source.add([Stamped(9000, 3.0, lost)])
+        await frame(pilot)
+        assert app.screen.query("Toast")
+        await pilot.press("escape")
+        await frame(pilot)
+        assert not app.screen.query("Toast")
+        assert app.run_screen.PAGE == "solve"
+        source.add([Stamped(9001, 3.1, lost)])
+        await frame(pilot)
+        assert app.screen.query("Toast")
+        left: list[bool] = []
+        app.action_leave = lambda: left.append(True)  # type: ignore[method-assign]
+        await pilot.press("escape")
+        await frame(pilot)
+        assert not app.screen.query("Toast")
+        assert left == []
+        await pilot.press("escape")
+        await frame(pilot)
+        assert left == [True]
+
+
 def _theme(path: Path, accept: str) -> None:
     path.write_text(f"name = 'mine'\nprimary = '#336699'\n[variables]\natts-accept = '{accept}'\n")
 
