@@ -2,12 +2,15 @@
 
 from atts_core.events import VerdictReached
 
+ACCEPTED, TAKEN_OVER = "accept", "target takes over"
+"""What follows, at the end of a verdict's words."""
+
 
 def verdict_in_words(verdict: VerdictReached) -> str:
     """What the step came to, against what, and what follows."""
     where = f"turn {verdict.turn + 1}"
     accepted = verdict.verdict == "accept"
-    outcome = "accept" if accepted else "rejected, drawn again" if verdict.again else "target takes over"
+    outcome = ACCEPTED if accepted else "rejected, drawn again" if verdict.again else TAKEN_OVER
     if verdict.verdict == "unverifiable":
         return f"{where}: nothing to verify in the draft's step → {outcome}"
     if verdict.rating is not None:

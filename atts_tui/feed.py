@@ -36,7 +36,7 @@ class Feed:
     def advance(self) -> int:
         """Fold what waits, at most `FOLD_AT_MOST` events; returns how many. Folds nothing while frozen.
 
-        While frozen the events stay with the source, which merges text in flight and drops nothing.
+        While frozen the events wait, here or with the source, which merges text in flight; none is dropped.
         """
         if self.frozen:
             return 0

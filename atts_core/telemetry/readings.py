@@ -44,8 +44,8 @@ class ServerReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What one server says of itself.
 
     SGLang writes the gauges of /metrics (`running` to `used_tokens`) only at a prefill and every 40 decode
-    steps: after the last request they keep its values (measured on 0.4.3.post4). `fresh` says that they were
-    worked out when they were asked for. The counts since the start are exact; those of 0.4.3 grow when a
+    steps: after the last request they keep its values (measured on 0.4.3.post4). `fresh` says that they
+    are of the moment of asking. The counts since the start are exact; those of 0.4.3 grow when a
     request ends.
     """
 

@@ -14,12 +14,13 @@ field may be None.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from atts_core.errors import AttsError
+from atts_core.serving.errors import ServerTimeout
 from atts_core.telemetry.prometheus import LARGEST, samples
 from atts_core.telemetry.readings import ServerReading
 
@@ -99,14 +100,15 @@ def parse_loads(text: str) -> ServerReading | None:
                 values.setdefault(name, []).append(float(value))
     if "num_running_reqs" not in values:
         return None
-    fresh = _oldest(said["timestamp"], loads) < LOADS_OLD if "timestamp" in said else True
+    fresh = _oldest(said.get("timestamp") if isinstance(said, dict) else None, loads) < LOADS_OLD
     return msgspec.structs.replace(_gauges(values, queued="num_waiting_reqs"), fresh=fresh, source=LOADS)
 
 
 def _oldest(asked: Any, loads: list[dict[str, Any]]) -> float:
     """Age of what the ranks wrote (Unix times) at the answer (ISO 8601), in seconds; 0 where untold."""
     try:
-        now = datetime.fromisoformat(asked).timestamp()
+        time = datetime.fromisoformat(asked)
+        now = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         return max((now - load["timestamp"] for load in loads if "timestamp" in load), default=0.0)
     except (TypeError, ValueError, OverflowError):
         return 0.0
@@ -169,15 +171,16 @@ _GAUGES: Final = (
 
 
 def joined(metrics: ServerReading, load: ServerReading | None) -> ServerReading:
-    """Counts of /metrics with the gauges of a load, where that is of the moment of asking."""
+    """Counts of /metrics with the gauges of a load, which are never older than those of /metrics."""
     if load is None:
         return metrics
     if metrics.unavailable:
         return load
-    if not load.fresh:
-        return metrics
+    if load.running is None:
+        return metrics  # a busy 0.4.10: its one number counts what waits as well
     newer = {name: value for name in _GAUGES if (value := getattr(load, name)) is not None}
-    return msgspec.structs.replace(metrics, **newer, fresh=True, source=f"{load.source} and {metrics.source}")
+    source = f"{load.source} and {metrics.source}"
+    return msgspec.structs.replace(metrics, **newer, fresh=load.fresh, source=source)
 
 
 class ServerPoller:
@@ -208,9 +211,10 @@ class ServerPoller:
         for path, parse in list(self._paths.items()):
             try:
                 text = await self._page(path)
-            except AttsError:
+            except AttsError as error:
                 self._wait = LOADS_AGAIN
-                if path == OLD_LOAD:  # 0.4.10 tells whoever asks next the last number, be it of long ago
+                if path == OLD_LOAD and isinstance(error, ServerTimeout):
+                    # While one asks in vain, 0.4.10 tells every other the last number, be it of long ago.
                     del self._paths[path]
                 return None
             reading = parse(text) if text is not None else None

@@ -9,6 +9,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from atts_core.state import LogLine
+from atts_core.verdict_words import ACCEPTED, TAKEN_OVER
 from atts_tui import words
 from atts_tui.text import clean_line, shorten
 from atts_tui.view import View
@@ -140,8 +141,8 @@ class LogLines(ScrollRows):
         cells = PLACE_CELLS if long else SHORT_PLACE_CELLS
         room = self.row_width - 2 - TIME_CELLS - LEVEL_CELLS - cells - len(sign)
         said = clean_line(line.message)
-        if not long:  # the level says that as well
-            said = said.removesuffix(" → accept").removesuffix(" → target takes over")
+        if not long and line.level in ("accept", "take-over"):  # the level says what follows as well
+            said = said.removesuffix(f" → {ACCEPTED}").removesuffix(f" → {TAKEN_OVER}")
         message = shorten(said, room, glyphs.more)
         loud = line.level in ("warning", "error")
         return (

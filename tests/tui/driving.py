@@ -1,6 +1,7 @@
 """Helpers to drive the app headless: frames on demand instead of on a clock, and what the screen shows."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,6 +41,13 @@ async def frame(pilot: Pilot[Any]) -> None:
     pilot.app._tick()
     pilot.app._show(slow=True)
     await pilot.pause()
+
+
+async def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+    """Let the app go on until something holds. Raises TimeoutError where it does not."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  # nobody would set an event
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
-from driving import Hand, frame, lines, running, text
+from driving import Hand, frame, lines, running, text, until
 from rich.cells import cell_len
 from textual._styles_cache import StylesCache
 
@@ -300,14 +300,12 @@ async def test_before_the_run_the_screen_says_what_is_prepared() -> None:
 async def test_the_clock_stands_still_in_silence_and_wakes_with_the_next_event() -> None:
     bus = Bus()
     app = AttsApp(bus.subscribe())
-    async with app.run_test(size=(120, 40)) as pilot:
-        while not app._quiet.is_set():
-            await pilot.pause(0.01)
+    async with app.run_test(size=(120, 40)):
+        await until(app._quiet.is_set)
         assert app._clock is not None
         assert not app._clock._active.is_set()
         bus.publish(ev.Warned(message="awake"))
-        while app.state.warnings != ["awake"]:
-            await pilot.pause(0.01)
+        await until(lambda: app.state.warnings == ["awake"])
 
 
 async def test_the_clock_of_a_frozen_screen_stands_still_too_and_still_counts_what_comes() -> None:
@@ -315,12 +313,11 @@ async def test_the_clock_of_a_frozen_screen_stands_still_too_and_still_counts_wh
     app = AttsApp(bus.subscribe())
     async with app.run_test(size=(120, 40)) as pilot:
         bus.publish(ev.Warned(message="seen"))
-        while app.state.warnings != ["seen"]:
-            await pilot.pause(0.01)
+        await until(lambda: app.state.warnings == ["seen"])
         await pilot.press("space")
         for count in (0, 1, 2):
-            while app._clock is None or app._clock._active.is_set() or app.view.waiting != count:
-                await pilot.pause(0.01)
+            await until(lambda: app._clock is not None and not app._clock._active.is_set())
+            await until(lambda wanted=count: app.view.waiting == wanted)
             bus.publish(ev.Warned(message="late"))
         await pilot.press("space")
         assert app.state.warnings == ["seen", "late", "late", "late"]
