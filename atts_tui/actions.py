@@ -189,7 +189,7 @@ ACTIONS: tuple[Action, ...] = (
            instead="app.command_palette"),
     Action("help", ("question_mark", "f1"), "?", "help", "Explain this screen and its keys.", "Screen", 2),
     Action("suspend", ("ctrl+z",), "ctrl z", "",
-           "Put the screen aside, `fg` brings it back; a run of its own stands still meanwhile.", "Screen"),
+           "Put the screen aside, `fg` brings it back; not while a run of its own goes on.", "Screen"),
     Action("leave", ("q",), "q", "quit", "Quit; asks first while the run is unfinished.", "Screen", 1),
 )  # fmt: skip
 

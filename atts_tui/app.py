@@ -324,13 +324,25 @@ class AttsApp(RunActions, Navigation, TakeAway):
             player.loop = not player.loop
             self._transport(lambda: None)
 
+    @property
+    def holds_run(self) -> bool:
+        """Whether an unfinished run goes on in this process, and ends with it."""
+        return self._control is not None and self._owns and self.state.finished is None
+
+    def action_suspend(self) -> None:
+        """Put the screen aside, but not with a run: its requests would time out, its clock would go on."""
+        if self.holds_run:
+            self._say("This run would stand still. Quit (q) can let it go on by itself instead.")
+        else:
+            super().action_suspend()
+
     def action_leave(self) -> None:
         """Quit; ask first where that would end a run."""
         if isinstance(self.screen, ConfirmQuit):
             self.screen.dismiss(True)  # asked twice
         elif isinstance(self.screen, ModalScreen):
             self.screen.dismiss()
-        elif self._control is None or not self._owns or self.state.finished is not None:
+        elif not self.holds_run:
             self.exit()
         else:
             question = ConfirmQuit(self.view)

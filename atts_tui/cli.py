@@ -36,6 +36,16 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     _make_writable()
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        return _unwritten(error)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     # SCREEN.md: Textual reads its frame limit when it is imported.
@@ -46,9 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             return _home(parser)
         handler = pkgutil.resolve_name(arguments.handler)
-        status = int(handler(arguments))
-        sys.stdout.flush()
-        return status
+        return int(handler(arguments))
     except AttsError as error:
         from atts_tui.text import clean  # noqa: PLC0415
 
@@ -56,8 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return 130
-    except OSError as error:
-        return _unwritten(error)
 
 
 def _unwritten(error: OSError) -> int:
@@ -65,7 +71,7 @@ def _unwritten(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         _write_nowhere(sys.stdout)
         return 1
-    if error.errno in FULL and error.filename is None:
+    if error.errno in FULL and _takes_nothing(sys.stdout):
         _write_nowhere(sys.stdout)
         print(f"atts: the result cannot be written where it was sent ({error.strerror})", file=sys.stderr)  # noqa: T201
         return 1
@@ -75,13 +81,24 @@ def _unwritten(error: OSError) -> int:
     raise error
 
 
+def _takes_nothing(stream: "TextIO") -> bool:
+    """Whether it is this stream that cannot be written, and no file."""
+    try:
+        stream.write("\n")
+        stream.flush()
+    except OSError:
+        return True
+    return False
+
+
 def _make_writable() -> None:
-    """Streams that a person reads take every text: signs that their encoding lacks become question marks."""
+    """Standard output takes every text: a sign that its encoding lacks becomes a question mark, and a name of
+    a file that is no text goes out as it came in."""
     if sys.stdout is None:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # until the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        universal = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if universal else "replace")
 
 
 def _was_terminal(descriptor: int) -> bool:

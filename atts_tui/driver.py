@@ -143,6 +143,8 @@ class TerminalDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """The screen begins, or is there again after it was suspended."""
         assert self._file is not None  # noqa: S101  # the terminal, or this driver would not have been chosen
+        if self._output is not None:  # begun in the background, and once more when the shell brought it back
+            self._output.stop()
         self._output = Output(self._file.fileno(), self._told)
         self._output.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]

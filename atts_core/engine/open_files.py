@@ -5,29 +5,38 @@ import resource
 from typing import Final
 
 from atts_core.errors import SettingsError
+from atts_core.serving.client import CONTROL_CONNECTIONS
 
-OTHERS: Final = 128
-"""Open files beside those of requests: the run file, pipes, the screen, servers asked about themselves."""
+OTHERS: Final = 64
+"""Open files beside those of servers, at most: run file, pipes, screen, models (about 20 in a demo)."""
 
 
-def allow_requests(count: int, options: str) -> None:
-    """Raise this process's limit of open files as far as `count` requests at once need, and never lower it.
+def allow_requests(count: int, servers: int) -> int:
+    """Raise this process's limit of open files as far as `count` requests at once, to so many servers in all,
+    need; never lower it. Processes started later inherit it.
 
-    Processes started later inherit it. `options` say what would make them fewer.
+    Returns how many open files are still missing, 0 where there are enough.
+    """
+    needed = count + CONTROL_CONNECTIONS * servers + OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return 0
+    reachable = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+    return max(needed - resource.getrlimit(resource.RLIMIT_NOFILE)[0], 0)
+
+
+def require_requests(count: int, servers: int, options: str) -> None:
+    """The same where nothing may be missing. `options` say what would make the requests fewer.
 
     Raises:
         SettingsError: the system forbids so many.
     """
-    needed = count + OTHERS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed < needed:
+    missing = allow_requests(count, servers)
+    if missing:
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         raise SettingsError(
-            f"{count:,} requests under way need {needed:,} open files, and this system allows a process"
-            f" {allowed if hard == resource.RLIM_INFINITY else hard:,}: lower {options}, or have the limit"
-            " raised (`ulimit -Hn` shows it)."
+            f"{count:,} requests under way need {allowed + missing:,} open files, and this system allows a"
+            f" process {allowed:,}: lower {options}, or have the limit raised (`ulimit -Hn` shows it)."
         )

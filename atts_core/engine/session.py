@@ -27,7 +27,7 @@ from atts_core.embedded.launch import EmbeddedServers
 from atts_core.embedded.tokenizer import EmbeddedTokenizer
 from atts_core.engine.collect import collect_first_turns, identity
 from atts_core.engine.connect import connect_side
-from atts_core.engine.open_files import allow_requests
+from atts_core.engine.open_files import allow_requests, require_requests
 from atts_core.engine.pair import Pair, Side
 from atts_core.engine.requests import Gate
 from atts_core.engine.run import Engine
@@ -235,9 +235,13 @@ async def open_session(
             f"{missing[0]} is missing: the strategy {kind.name} runs on the servers of {needed}; give no"
             " server at all for the embedded pair."
         )
-    most = max(given.draft_concurrency or 0, given.target_concurrency or 0, SERVERS.draft_concurrency)
-    requests = most * sum(max(len(found), 1) for found in urls.values())
-    allow_requests(requests, "--draft-concurrency and --target-concurrency")
+    likely = EMBEDDED if missing else SERVERS
+    places: dict[ev.Role, int] = {
+        "draft": given.draft_concurrency or likely.draft_concurrency,
+        "target": given.target_concurrency or likely.target_concurrency,
+    }
+    counts = {role: max(len(found), 1) for role, found in urls.items()}
+    allow_requests(sum(places[role] * count for role, count in counts.items()), sum(counts.values()))
     async with AsyncExitStack() as stack:
         processes: dict[str, int] = {}
         if missing:
@@ -253,17 +257,21 @@ async def open_session(
                 role,
                 urls[role],
                 stack,
-                connections=most,
+                connections=places[role],
                 timeouts=layers.resolve(SERVERS).timeouts,
                 environment=environment,
                 tokenizer=given.draft_tokenizer if role == "draft" else given.target_tokenizer,
             )
         profile = EMBEDDED if all(_is_embedded(side.tokenizer) for side in sides.values()) else SERVERS
         settings = layers.resolve(profile)
-        if "draft" in sides:
-            sides["draft"].limiter.capacity = settings.draft_concurrency
-        if "target" in sides:
-            sides["target"].limiter.capacity = settings.target_concurrency
+        places = {"draft": settings.draft_concurrency, "target": settings.target_concurrency}
+        for role, side in sides.items():
+            side.limiter.capacity = places[role]
+        require_requests(
+            sum(places[role] * count for role, count in counts.items()),
+            sum(counts.values()),
+            "--draft-concurrency and --target-concurrency",
+        )
         pair = Pair.of(sides, profile, own_judge=kind.own_judge)
         session = Session(pair, settings, processes=processes)
         for side in sides.values():

@@ -13,7 +13,7 @@ from atts_core import events as ev
 from atts_core.errors import RunError, SettingsError
 from atts_core.runs import schema, snapshot
 from atts_core.runs.gate import Gate
-from atts_core.runs.presence import EngineMark, Life, host_elsewhere, life
+from atts_core.runs.presence import EngineMark, Life, life, written_elsewhere
 from atts_core.state import RunState
 
 T = TypeVar("T")
@@ -98,13 +98,10 @@ class RunFile:
             SettingsError: as `open`, and where an engine on another machine writes the file.
         """
         file = cls.open(path)
-        host = host_elsewhere(file.meta("engine", EngineMark))
-        if host:
+        why = written_elsewhere(file.meta("engine", EngineMark), path.stem)
+        if why:
             file.close()
-            raise SettingsError(
-                f"The run {path.stem} is being written on the machine {host}, and two machines cannot share a"
-                f" run file before the run has ended: watch it there (ssh -t {host} atts watch {path.stem})."
-            )
+            raise SettingsError(why)
         return file
 
     def close(self) -> None:

@@ -51,15 +51,19 @@ def mark(beat: float | None = None, *, ended: bool = False) -> EngineMark:
     )
 
 
-def host_elsewhere(engine: EngineMark | None) -> str:
-    """The other machine on which a living engine writes the file; empty where there is none.
+def written_elsewhere(engine: EngineMark | None, run: str) -> str:
+    """Why a run's file cannot be followed or gone on with from here: an engine on another machine writes it.
+    Empty where none does.
 
-    Readers and writer of an SQLite file in WAL mode share memory, which two machines cannot: whatever file
-    system they share, one may read what is not there, or harm what the other writes.
+    Readers and writer of an SQLite file in WAL mode share memory, which two machines cannot, whatever file
+    system they share. A single look, as for a list of runs, is taken all the same: it may be out of date.
     """
     if engine is None or engine.boot == boot_identity() or life(engine) not in ("alive", "stalled"):
         return ""
-    return engine.host
+    return (
+        f"The run {run} is being written on the machine {engine.host}, and two machines cannot share a run"
+        f" file before the run has ended: watch it there (ssh -t {engine.host} atts watch {run})."
+    )
 
 
 def life(engine: EngineMark | None) -> Life:

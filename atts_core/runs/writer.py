@@ -15,7 +15,7 @@ from atts_core.runs import commands, schema
 from atts_core.runs.file import BEGINNING, About, Place, RunFile
 from atts_core.runs.gate import Gate
 from atts_core.runs.keyframes import Keyframer
-from atts_core.runs.presence import EngineMark, life, mark
+from atts_core.runs.presence import EngineMark, life, mark, written_elsewhere
 from atts_core.runs.summary import Summary, Tally
 
 _SHAPES = (64, 8, 1)
@@ -266,6 +266,8 @@ def _claim(connection: sqlite3.Connection, path: Path) -> None:
         engine = None
         with contextlib.suppress(msgspec.MsgspecError, TypeError):
             engine = msgspec.json.decode(row[0], type=EngineMark) if row else None
+        if why := written_elsewhere(engine, path.stem):
+            raise RunError(why)
         if (
             engine is not None
             and life(engine) in ("alive", "stalled")

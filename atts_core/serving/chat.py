@@ -21,7 +21,6 @@ from atts_core.serving.errors import (
 from atts_core.serving.exchange import Exchange
 from atts_core.serving.failures import refusal, server_words
 from atts_core.serving.retries import Retries
-from atts_core.serving.timeouts import Timeouts
 
 LARGEST_REPLY: Final = 1 << 20
 """Bytes of a response."""
@@ -73,7 +72,6 @@ class ChatClient:
             server_headers(api_key, "judge"),
             role="judge",
             connections=connections,
-            timeouts=Timeouts(),
             tls=tls,
             largest=LARGEST_REPLY,
         )
@@ -146,9 +144,7 @@ class ChatClient:
         patience = Patience(
             connect=min(seconds, CONNECT_SECONDS), first=seconds, between=seconds, total=seconds
         )
-        with self._exchange.named(patience):
-            async with self._exchange.sent("POST", _PATH, content, patience) as response:
-                body = await self._exchange.whole(response)
+        response, body = await self._exchange.answered("POST", _PATH, content, patience)
         if response.status_code != 200:
             raise self._refusal(response, body)
         try:

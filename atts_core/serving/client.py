@@ -39,7 +39,7 @@ from atts_core.serving.timeouts import Timeouts
 LARGEST_ANSWER: Final = 64 << 20
 """Bytes of an answer that is not streamed. Scoring 131,072 tokens is about 5 MB."""
 
-_CONTROL_CONNECTIONS: Final = 4
+CONTROL_CONNECTIONS: Final = 4
 """Sockets beyond the concurrency, so that health, metrics and aborts never wait behind generations."""
 
 _DRAIN_SECONDS: Final = 1.0
@@ -81,8 +81,7 @@ class SGLangClient:
             base,
             server_headers(api_key, role),
             role=role,
-            connections=connections + _CONTROL_CONNECTIONS,
-            timeouts=self.timeouts,
+            connections=connections + CONTROL_CONNECTIONS,
             tls=tls,
             largest=LARGEST_ANSWER,
         )
@@ -180,12 +179,32 @@ class SGLangClient:
     async def _about(self, *paths: str) -> bytes | None:
         """The body of the first path that answers 200; None where all are unknown."""
         for path in paths:
-            status, body = await self._exchange.control("GET", path)
+            status, body = await self._control("GET", path)
             if status == 200:
                 return body
             if status not in (404, 405):
                 raise refusal(status, body, role=self.role, url=self.url)
         return None
+
+    async def _control(
+        self, method: str, path: str, *, content: bytes = b"", seconds: float | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of a request that asks the server about itself, or tells it something."""
+        limit = self.timeouts.control if seconds is None else seconds
+        patience = Patience(connect=self.timeouts.connect, first=limit, between=limit, total=limit)
+        response, body = await self._exchange.answered(method, path, content, patience)
+        return response.status_code, body
+
+    async def _asked(self, content: bytes, silence: float) -> bytes:
+        """The answer to one small request, which does not wait until other requests leave it a place."""
+        limits = self.timeouts
+        patience = Patience(
+            connect=limits.connect, first=silence, between=limits.between_tokens, total=limits.total
+        )
+        response, body = await self._exchange.answered("POST", "/generate", content, patience)
+        if response.status_code != 200:
+            raise refusal(response.status_code, body, role=self.role, url=self.url)
+        return body
 
     async def works(self, seconds: float = 25.0) -> bool:
         """GET /health_generate: whether it generates a token. It takes a second at least.
@@ -193,7 +212,7 @@ class SGLangClient:
         /health is of no use: a server whose scheduler died still says yes.
         """
         try:
-            status, _ = await self._exchange.control("GET", "/health_generate", seconds=seconds)
+            status, _ = await self._control("GET", "/health_generate", seconds=seconds)
         except ServerError:
             return False
         return status == 200
@@ -206,7 +225,7 @@ class SGLangClient:
         """
         checker, vocab_size = self._ready()
         request = GenerateRequest(input_ids=[0], sampling=Sampling(max_new_tokens=1, temperature=0.0))
-        body = await self._exchange.asked(checker.generation(request, stream=False, rid=new_rid()), seconds)
+        body = await self._asked(checker.generation(request, stream=False, rid=new_rid()), seconds)
         with self._exchange.checked():
             generation(body, prompt_tokens=1, vocab_size=vocab_size, want_logprobs=False)
 
@@ -217,7 +236,7 @@ class SGLangClient:
             NotSGLang: a router or proxy before it drops what scoring needs. Else as `generate` does.
         """
         checker, _ = self._ready()
-        body = await self._exchange.asked(checker.reading(text, rid=new_rid()), self.timeouts.first_token)
+        body = await self._asked(checker.reading(text, rid=new_rid()), self.timeouts.first_token)
         with self._exchange.checked():
             ids = text_ids(body)
         if ids is None:
@@ -231,7 +250,7 @@ class SGLangClient:
 
     async def page(self, path: str) -> str | None:
         """GET of what the server tells of itself, such as /metrics; None where it has no such path."""
-        status, body = await self._exchange.control("GET", path)
+        status, body = await self._control("GET", path)
         if status == 200:
             return body.decode("utf-8", "replace")
         if status == 404:
@@ -246,7 +265,7 @@ class SGLangClient:
         """
         if rid and self.info.features.abort:
             self._aborted.add(rid)
-            await self._exchange.control("POST", "/abort_request", content=msgspec.json.encode({"rid": rid}))
+            await self._control("POST", "/abort_request", content=msgspec.json.encode({"rid": rid}))
 
     # generating and scoring
 
@@ -391,4 +410,4 @@ class SGLangClient:
     async def _post(self, content: bytes, silence: float) -> bytes:
         """The whole answer to a request that may stay silent for `silence` seconds."""
         async with self._places:
-            return await self._exchange.asked(content, silence)
+            return await self._asked(content, silence)

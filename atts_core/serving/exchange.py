@@ -9,8 +9,7 @@ import httpx2
 from atts_core.serving.answers import Unusable
 from atts_core.serving.connection import DirectTransport, Patience, Unanswered
 from atts_core.serving.errors import BadAnswer, Side
-from atts_core.serving.failures import refusal, transport_error
-from atts_core.serving.timeouts import Timeouts
+from atts_core.serving.failures import transport_error
 
 
 class Exchange:
@@ -23,7 +22,6 @@ class Exchange:
         *,
         role: Side,
         connections: int,
-        timeouts: Timeouts,
         tls: ssl.SSLContext | None,
         largest: int,
     ) -> None:
@@ -31,7 +29,6 @@ class Exchange:
         self.role: Side = role
         self.largest = largest
         self.url = str(base.copy_with(userinfo=b"")).rstrip("/")
-        self.timeouts = timeouts
         if base.scheme == "https" and tls is None:
             tls = httpx2.create_ssl_context()
         self.transport = DirectTransport(connections=connections, tls=tls)
@@ -52,28 +49,13 @@ class Exchange:
         """Closes every connection; exchanges under way end in an error."""
         await self._http.aclose()
 
-    async def control(
-        self, method: str, path: str, *, content: bytes = b"", seconds: float | None = None
-    ) -> tuple[int, bytes]:
-        """Status and body of a request that asks the server about itself, or tells it something."""
-        limit = self.timeouts.control if seconds is None else seconds
-        patience = Patience(connect=self.timeouts.connect, first=limit, between=limit, total=limit)
+    async def answered(
+        self, method: str, path: str, content: bytes, patience: Patience
+    ) -> tuple[httpx2.Response, bytes]:
+        """The response to one request, and its whole body."""
         with self.named(patience):
             async with self.sent(method, path, content, patience) as response:
-                return response.status_code, await self.whole(response)
-
-    async def asked(self, content: bytes, silence: float) -> bytes:
-        """The answer to one small request, which does not wait until other requests leave it a place."""
-        limits = self.timeouts
-        patience = Patience(
-            connect=limits.connect, first=silence, between=limits.between_tokens, total=limits.total
-        )
-        with self.named(patience):
-            async with self.sent("POST", "/generate", content, patience) as response:
-                body = await self.whole(response)
-                if response.status_code != 200:
-                    raise refusal(response.status_code, body, role=self.role, url=self.url)
-                return body
+                return response, await self.whole(response)
 
     @contextlib.asynccontextmanager
     async def sent(

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from atts_core.engine.open_files import allow_requests
+from atts_core.engine.open_files import require_requests
 from atts_core.errors import SettingsError
 from atts_core.problems.agreement import Agreement, agreements
 from atts_core.runs.file import RunFile
@@ -27,7 +27,7 @@ CHARACTERS = 4000
 def judge(arguments: argparse.Namespace) -> int:
     """The whole command; returns the exit status."""
     _check(arguments)
-    allow_requests(arguments.judge_concurrency, "--judge-concurrency")
+    require_requests(arguments.judge_concurrency, 1, "--judge-concurrency")
     path = find_run(arguments.run, runs_folder(arguments.runs_dir))
     client = ChatClient(
         arguments.judge,

@@ -7,16 +7,16 @@ aiohttp, fastapi, orjson and uvicorn). Each server is the embedded target held t
 stream, 8 streams at once, so that one server is a bottleneck of 96 tokens a second that no faster machine
 would widen. A whole run of 10 problems with 8 samples each goes over them, both roles on the same servers.
 
-Measured on two shared cores under a load of 11 to 20, Python 3.11, sglang-router 0.3.2 with `cache_aware`:
+Measured on two shared cores under a load of 0.3 to 1, Python 3.11, sglang-router 0.3.2 with `cache_aware`:
 
 | servers | several URLs: seconds, tokens/s, found in prefix caches | router: the same |
 |---|---|---|
-| 1 | 98.8, 79, 87 % | 95.1, 82, 88 % |
-| 2 | 52.9, 147, 84 % | 61.2, 127, 87 % |
-| 4 | 27.6, 282, 81 % | 32.9, 236, 87 % |
+| 1 | 86.3, 90, 88 % | 85.9, 91, 88 % |
+| 2 | 44.9, 173, 85 % | 50.1, 155, 87 % |
+| 4 | 24.4, 319, 84 % | 27.1, 288, 88 % |
 
-This process used 1 to 4 % of a core. The servers share the two cores with everything else, so that four of
-them no longer keep their pace; a run of 80 samples on 32 places also has an end at which places are empty.
+This process used 1 to 4 % of a core. A run of 80 samples on 32 places has an end at which places are empty.
+Under a load of 11 to 20 it was 79, 147, 282 and 82, 127, 236 tokens/s.
 """
 
 # ruff: noqa: T201  # it prints its figures

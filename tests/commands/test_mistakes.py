@@ -145,11 +145,13 @@ def test_help_shows_examples_and_says_what_is_guaranteed(atts: Run) -> None:
     assert "atts demo" in out
 
 
-def started(*arguments: str, encoding: str = "utf-8", stdout: int = subprocess.PIPE) -> Done:
+def started(
+    *arguments: str, encoding: str = "utf-8", stdout: int = subprocess.PIPE, unbuffered: str = ""
+) -> Done:
     """`atts` in a process of its own, whose streams are what they are."""
     return subprocess.run(
         [sys.executable, "-m", "atts_tui.cli", *arguments],
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUNBUFFERED": unbuffered},
         stdout=stdout,
         stderr=subprocess.PIPE,
         check=False,
@@ -157,14 +159,16 @@ def started(*arguments: str, encoding: str = "utf-8", stdout: int = subprocess.P
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-@pytest.mark.parametrize("option", [(), ("--json",)])
-def test_a_result_sent_to_a_full_disk_is_one_sentence(tmp_path: Path, option: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("said", [("runs",), ("runs", "--json"), ("--help",), ("--version",)])
+def test_a_result_sent_to_a_full_disk_is_one_sentence(tmp_path: Path, said: tuple[str, ...]) -> None:
+    where = ("--runs-dir", str(tmp_path)) if said[0] == "runs" else ()
     with Path("/dev/full").open("w") as full:
-        done = started("runs", "--runs-dir", str(tmp_path), *option, stdout=full.fileno())
-    assert done.returncode == 1
-    assert done.stderr == (
-        b"atts: the result cannot be written where it was sent (No space left on device)\n"
-    )
+        for unbuffered in ("", "1") if where else ("",):  # argparse itself says nothing of a failed write
+            done = started(*said, *where, stdout=full.fileno(), unbuffered=unbuffered)
+            assert done.returncode == 1
+            assert done.stderr == (
+                b"atts: the result cannot be written where it was sent (No space left on device)\n"
+            )
 
 
 def test_a_stream_that_lacks_a_sign_gets_a_question_mark() -> None:

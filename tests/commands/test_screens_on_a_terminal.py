@@ -71,6 +71,13 @@ class Terminal:
             assert time.monotonic() < until, self.seen()
             self.read(0.5)
 
+    def wait_for_words(self, words: str) -> None:
+        """Read until they stand somewhere, in whatever pieces they were written."""
+        until = time.monotonic() + PATIENCE
+        while words not in self.seen():
+            assert time.monotonic() < until, self.seen()
+            self.read(0.5)
+
     def read(self, patience: float) -> bool:
         """Take what it writes; says whether there was something."""
         if not self.open:
@@ -303,7 +310,7 @@ def test_frames_a_second_are_taken_from_the_command_line_and_checked(command: st
 
 SHELL = """
 import os, signal, subprocess, sys
-job = subprocess.Popen([sys.executable, "-m", "atts_tui.cli"], process_group=0)
+job = subprocess.Popen([sys.executable, "-m", "atts_tui.cli", *sys.argv[1:]], process_group=0)
 _, status = os.waitpid(job.pid, os.WUNTRACED)
 assert os.WIFSTOPPED(status)
 os.write(1, b"put aside")
@@ -326,6 +333,20 @@ def test_ctrl_z_puts_the_screen_aside_and_the_shell_brings_it_back(tmp_path: Pat
         terminal.wait_for(ENTERED, b"No runs yet")
         terminal.type(b"\x03")
         assert terminal.ended() == 0
+        assert is_restored(terminal)
+    finally:
+        terminal.close()
+
+
+def test_ctrl_z_puts_no_run_of_its_own_aside(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "demo", "--pace", "15")
+    try:
+        terminal.wait_for(ENTERED, b"LIVE")
+        terminal.type(b"\x1a")
+        terminal.wait_for_words("This run would stand still")
+        assert LEFT not in terminal.said
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.ended() == 130
         assert is_restored(terminal)
     finally:
         terminal.close()

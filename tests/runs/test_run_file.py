@@ -349,6 +349,9 @@ def test_a_run_that_another_machine_writes_is_watched_there(write: Write, simula
                     attach(path)
             else:
                 attach(path).close()
+        if refused:
+            with pytest.raises(RunError, match="ssh -t gpu7 atts watch"):
+                RunWriter.resume(path)
         RunFile.open(path).close()  # whoever only looks once may
 
 

@@ -293,7 +293,7 @@ def test_a_number_that_is_another_process_now_is_left_alone(
             ready=True,
         )
         write_state(PairState(name="main", preset="", release="", servers=(server,)))
-        assert '"condition":"gone"' in atts("servers", "status", "--json", status=1).stdout
+        assert '"condition": "gone"' in atts("servers", "status", "--json", status=1).stdout
         assert "was gone already" in atts("servers", "down").stdout
         assert bystander.poll() is None
 
