@@ -48,6 +48,7 @@ class Terminal:
         termios.tcsetwinsize(slave, (40, 120))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
+        heeded = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may ignore it (nohup)
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments],
             stdin=slave,
@@ -56,6 +57,7 @@ class Terminal:
             start_new_session=True,
             env={**os.environ, "ATTS_HOME": str(home), "TERM": "xterm-256color"},
         )
+        signal.signal(signal.SIGHUP, heeded)
         self.said = b""
         self.open = True
 
