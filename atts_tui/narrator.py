@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from atts_core import events as ev
+from atts_core.percent import percent
 from atts_core.runs.player import Player
 from atts_tui.control import Source
-from atts_tui.words import explain, percent
+from atts_tui.words import explain
 
 Moment = Literal["start", "draft", "check", "accept", "take-over", "answer", "decided", "end"]
 

@@ -5,6 +5,7 @@ from typing import Literal
 from atts_core.events import SampleEnd, VerdictReached
 from atts_core.forecast import progress
 from atts_core.overview import Look
+from atts_core.percent import percent
 from atts_core.state import ProblemState, RunState, SampleState
 
 PHASES: dict[str, tuple[str, str]] = {
@@ -187,11 +188,6 @@ def look_words(look: Look, problem: ProblemState, median: float | None) -> str:
 def votes_word(count: int) -> str:
     """`1 vote`, `2 votes`."""
     return f"{count} vote" + ("" if count == 1 else "s")
-
-
-def percent(share: float | None) -> str:
-    """A share from 0 to 1 as whole percent."""
-    return "–" if share is None else f"{share * 100:.0f} %"
 
 
 def percent_pair(first: float, second: float) -> tuple[str, str]:

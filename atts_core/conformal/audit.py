@@ -20,6 +20,7 @@ from atts_core.conformal.records import RecordedRun, RecordedStep, calibration_f
 from atts_core.conformal.settings import ConformalSettings
 from atts_core.conformal.signal import Signal, measure_signal
 from atts_core.errors import SettingsError
+from atts_core.percent import percent
 
 Correct = Mapping[tuple[str, int], bool]
 """(problem, sample) -> whether the chain's answer is right; chains that are not in it count for nothing."""
@@ -250,7 +251,7 @@ def _drift(run: RecordedRun, calibration: Calibration | None, same_problems: boo
             break
     alarm = monitor.alarm
     quiet = (
-        f"No drift seen in {monitor.compared:,} comparisons of first steps (at most {FALSE_ALARM:.0%} of"
+        f"No drift seen in {monitor.compared:,} comparisons of first steps (at most {percent(FALSE_ALARM)} of"
         " sound runs ever raise the alarm)."
     )
     return DriftReport(

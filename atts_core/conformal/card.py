@@ -7,6 +7,7 @@ from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.guarantees import describe
 from atts_core.conformal.settings import ConformalSettings
 from atts_core.events import CalibrationCard, ScoreHistogram
+from atts_core.percent import percent
 
 BINS = 64
 """Twice as many as the columns of a small chart, and a kilobyte in the event."""
@@ -48,7 +49,7 @@ def round_card(settings: ConformalSettings) -> CalibrationCard:
         problems=0,
         fingerprint="",
         source="the steps of each round",
-        promise=f"{settings.nominal_rate:.0%} of a problem's steps are taken over, to within one",
+        promise=f"{percent(settings.nominal_rate)} of a problem's steps are taken over, to within one",
         limits="every round waits for its slowest sample; how good a step is counts only among its round's",
     )
 

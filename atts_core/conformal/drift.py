@@ -30,6 +30,7 @@ import numpy as np
 
 from atts_core.conformal.calibration import Calibration
 from atts_core.conformal.pvalues import is_score, p_value
+from atts_core.percent import percent
 
 FALSE_ALARM = 0.01
 """At most this share of exchangeable runs, however long, ever raises the alarm."""
@@ -88,9 +89,9 @@ class DriftAlarm(msgspec.Struct, frozen=True, kw_only=True):
         }[self.direction]
         return (
             f"Calibration and run do not belong together: first steps have a PPL {words} (evidence"
-            f" 10^{self.evidence:.1f} to 1 after {self.at:,} decisions; at most {self.false_alarm:.0%} of"
-            " sound runs ever raise this). Calibrate with these models,"
-            " prompts and problems, or use mode online."
+            f" 10^{self.evidence:.1f} to 1 after {self.at:,} decisions; at most {percent(self.false_alarm)}"
+            " of sound runs ever raise this). Calibrate with these models, prompts and problems, or use mode"
+            " online."
         )
 
 

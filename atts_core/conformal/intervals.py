@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from atts_core.percent import NONE, percent
+
 LEVEL = 0.95
 
 
@@ -25,6 +27,13 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 NOTHING = Estimate(None, None, None)
+
+
+def percent_interval(estimate: Estimate) -> str:
+    """In words, such as `83.6 % [76.1, 89.2]`; a dash where there is nothing."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return NONE
+    return f"{percent(estimate.value, 1)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def rate_interval(hits: Sequence[bool] | NDArray[np.bool_], clusters: Sequence[Hashable]) -> Estimate:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atts_core.conformal.intervals import NOTHING, Estimate, bounded_interval
+from atts_core.percent import percent
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,12 +121,13 @@ def _verdict(overall: Estimate, within: Estimate) -> str:
         strength = "strong" if within.value >= 0.8 else "some" if within.value >= 0.6 else "weak"
         return (
             f"PPL carries {strength} signal: of a wrong and a right chain of one problem, the wrong one"
-            f" has the higher PPL in {within.value:.0%} of pairs."
+            f" has the higher PPL in {percent(within.value)} of pairs."
         )
     if within.high < 0.5:
         return (
             f"PPL points the wrong way: within a problem, the RIGHT chain has the higher PPL in"
-            f" {1 - within.value:.0%} of pairs, so that taking over high-PPL steps cannot help this pair."
+            f" {percent(1 - within.value)} of pairs, so that taking over high-PPL steps cannot help this"
+            " pair."
         )
     unclear = within.high - within.low > 0.2
     inside = (

@@ -1,5 +1,6 @@
 """The measures of a comparison in words, for the command, the screen and the report alike."""
 
+from atts_core.percent import percent
 from atts_core.reports.compare import Difference, Pairing
 
 HEADINGS = ("", "first", "second", "difference", "95 % interval")
@@ -8,7 +9,7 @@ HEADINGS = ("", "first", "second", "difference", "95 % interval")
 def difference_words(found: Difference) -> tuple[str, str, str, str, str]:
     """A measure as the columns of `HEADINGS`."""
     if found.unit == "points":
-        first, second, value = _percent(found.first), _percent(found.second), _points(found.value)
+        first, second, value = percent(found.first, 1), percent(found.second, 1), _points(found.value)
         value += " points"
         interval = _interval(_points(found.low), _points(found.high))
     elif found.unit == "saved":
@@ -30,10 +31,6 @@ def settings_words(pair: Pairing) -> str:
     return f"What differs: {listed}."
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
 def _points(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
@@ -41,7 +38,7 @@ def _points(value: float | None) -> str:
 def _less(saved: float | None) -> str:
     if saved is None:
         return "–"
-    return f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
+    return f"{percent(abs(saved), 1)} {'less' if saved >= 0 else 'more'}"
 
 
 def _interval(low: str, high: str) -> str:

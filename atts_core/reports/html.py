@@ -6,8 +6,9 @@ from html import escape
 import msgspec
 
 from atts_core import __version__
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import Estimate, percent_interval
 from atts_core.conformal.live import signal_so_far
+from atts_core.percent import percent
 from atts_core.problems.agreement import Agreement, agreements
 from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.reports import plots
@@ -94,10 +95,10 @@ def _facts(run: RunFacts) -> list[tuple[str, str]]:
         ("models", f"{run.draft} → {run.target}"),
         ("strategy", f"{run.strategy}, {run.takeover}"),
         ("problems", f"{run.problems_finished:,} of {run.problems:,}, {run.samples} samples each"),
-        ("accuracy per sample", _estimate(run.accuracy)),
-        ("accuracy by vote", _estimate(run.majority)),
-        ("taken over", _estimate(run.realised)),
-        ("nominal", "–" if run.nominal is None else f"{run.nominal:.1%}"),
+        ("accuracy per sample", percent_interval(run.accuracy)),
+        ("accuracy by vote", percent_interval(run.majority)),
+        ("taken over", percent_interval(run.realised)),
+        ("nominal", percent(run.nominal, 1)),
         ("tokens, draft", f"{run.draft_tokens:,}"),
         ("tokens, target", f"{run.target_tokens:,}"),
         ("tokens, verified", f"{run.verified_tokens:,}"),
@@ -125,7 +126,7 @@ def _run(run: Named) -> list[str]:
     parts += _plot("Taken over by turn", plots.turns_plot(state), "Intervals are 95 %, by problem.")
     signal, judged_by = signal_so_far(state)
     if signal is not None:
-        over, within = _estimate(signal.auroc, ".2f"), _estimate(signal.auroc_within, ".2f")
+        over, within = _auroc(signal.auroc), _auroc(signal.auroc_within)
         auroc = f"AUROC {over} over all, {within} within problems"
         parts.append(f'<p class="note">{escape(f"{signal.verdict} {auroc}, judged by {judged_by}.")}</p>')
     lanes, names = plots.lanes_plot(state)
@@ -136,7 +137,7 @@ def _run(run: Named) -> list[str]:
         times = tally.update(state)
     if times.total:
         shares = ", ".join(
-            f"{words} {times.share(doing) or 0:.0%}" for doing, words in zip(DOING, _DOES, strict=True)
+            f"{words} {percent(times.share(doing) or 0.0)}" for doing, words in zip(DOING, _DOES, strict=True)
         )
         parts.append(f'<p class="note">Of the time of all samples: {escape(shares)}.</p>')
     parts += _plot("Throughput", plots.throughput_plot(state), "", WHO)
@@ -163,11 +164,11 @@ def _run(run: Named) -> list[str]:
 def _measured(found: Metrics) -> list[str]:
     """What a run came to besides the overview's numbers, and every problem."""
     reached, rate = found.accuracy, found.right_per_1000_target_tokens
-    rows = [["the target's share of the text", _estimate(found.target_share)]]
+    rows = [["the target's share of the text", percent_interval(found.target_share)]]
     if reached.problems:
         rows += [
-            ["right, sample of lowest mean PPL", _estimate(found.best_of_m)],
-            *([f"pass@{k}", _estimate(value)] for k, value in enumerate(reached.pass_at_k, start=1)),
+            ["right, sample of lowest mean PPL", percent_interval(found.best_of_m)],
+            *([f"pass@{k}", percent_interval(value)] for k, value in enumerate(reached.pass_at_k, start=1)),
             ["right samples for 1,000 tokens of the target", _ratio(rate)],
             ["tied votes, each as its lowest sample's answer", f"{found.ties:,}"],
             ["answers graded by spelling alone", f"{found.fallback:,}"],
@@ -195,8 +196,8 @@ def _judged(found: Sequence[Agreement]) -> list[str]:
             f"{each.agree:,} of {each.agree + len(each.differ):,}",
             f"{each.unclear:,}",
             f"{each.unanswered:,}",
-            _estimate(each.right_by_us),
-            _estimate(each.right_by_judge),
+            percent_interval(each.right_by_us),
+            percent_interval(each.right_by_judge),
         ]
         for each in found
     ]
@@ -259,7 +260,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table>{f'<tr>{top}</tr>' if any(head) else ''}{body}</table>"
 
 
-def _estimate(estimate: Estimate, form: str = ".1%") -> str:
+def _auroc(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "–"
-    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

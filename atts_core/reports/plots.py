@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from atts_core.conformal.live import realised
 from atts_core.conformal.pvalues import is_score
+from atts_core.percent import percent
 from atts_core.problems.metrics import achieved, is_graded
 from atts_core.reports.compare import Named, right_share, target_tokens
 from atts_core.reports.svg import Axis, Plot
@@ -60,7 +61,7 @@ def turns_plot(state: RunState) -> str:
         title="Realised take-over rate by turn",
     )
     if card is not None:
-        plot.rule(card.nominal, "c-threshold", f"nominal {card.nominal:.0%}")
+        plot.rule(card.nominal, "c-threshold", f"nominal {percent(card.nominal)}")
     for turn in found.by_turn:
         if turn.share.value is not None and turn.share.low is not None and turn.share.high is not None:
             plot.interval(turn.turn + 1, turn.share.low, turn.share.high, "c-target")

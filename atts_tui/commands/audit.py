@@ -13,11 +13,12 @@ import msgspec
 from atts_core.config import POLICIES
 from atts_core.conformal import Calibration, ConformalSettings, load_calibration
 from atts_core.conformal.audit import Audit, Correct, audit, cross_audit
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import Estimate, percent_interval
 from atts_core.conformal.records import RecordedRun, load_authors_run
 from atts_core.conformal.signal import Signal
 from atts_core.engine.votes import vote
 from atts_core.errors import SettingsError
+from atts_core.percent import percent
 from atts_core.problems.grading import Grader, by_spelling
 from atts_core.runs.folder import SUFFIX, find_run, runs_folder
 from atts_core.runs.recorded_run import (
@@ -160,9 +161,10 @@ def _as_json(report: Audit, judged_by: str) -> dict[str, object]:
 def _as_text(report: Audit, judged_by: str) -> str:
     how = f"mode {report.mode}, rule {report.rule}, alpha {report.alpha:g}"
     same = f"{report.same_p:,} of {report.recorded_p:,}"
+    nominal, recorded = percent(report.nominal, 1), percent(report.recorded, 1)
     lines = [
         f"{report.decisions:,} decisions judged by {how} against {report.calibration_size:,} scores",
-        f"taken over: {_share(report.interval)}, nominal {report.nominal:.1%}, was {report.recorded:.1%}",
+        f"taken over: {percent_interval(report.interval)}, nominal {nominal}, was {recorded}",
         f"verdicts that change: {report.changed:,}; recorded p-values that come out equal: {same}",
     ]
     if report.unverifiable:
@@ -200,11 +202,5 @@ def _signal(name: str, signal: Signal, judged_by: str) -> str:
 
 def _number(estimate: Estimate) -> str:
     if estimate.value is None:
-        return "—"
+        return "–"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def _share(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "—"
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import percent_interval
 from atts_core.errors import SettingsError
+from atts_core.percent import percent
 from atts_core.reports.compare import Comparison, Named, Pairing, RunFacts, compare
 from atts_core.reports.difference_words import HEADINGS, difference_words, settings_words
 from atts_core.runs.folder import find_run
@@ -94,11 +95,12 @@ def _facts(run: RunFacts) -> list[tuple[str, str]]:
             f"{run.problems_finished:,} of {run.problems:,}"
             + (f", {run.samples_failed} samples failed" if run.samples_failed else ""),
         ),
-        ("accuracy per sample", _estimate(run.accuracy)),
-        ("accuracy by vote", _estimate(run.majority)),
+        ("accuracy per sample", percent_interval(run.accuracy)),
+        ("accuracy by vote", percent_interval(run.majority)),
         (
             "taken over",
-            _estimate(run.realised) + (f", nominal {run.nominal:.0%}" if run.nominal is not None else ""),
+            percent_interval(run.realised)
+            + (f", nominal {percent(run.nominal)}" if run.nominal is not None else ""),
         ),
         (
             "tokens",
@@ -133,9 +135,3 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(Text(column), overflow="fold")
     return table
-
-
-def _estimate(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–"
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"

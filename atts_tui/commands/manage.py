@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from atts_core.errors import SettingsError
+from atts_core.percent import percent
 from atts_core.runs.export import export
 from atts_core.runs.folder import find_run, runs_folder
 from atts_core.runs.imports import import_run
@@ -81,9 +82,9 @@ def _list(arguments: argparse.Namespace, folder: Path) -> int:
             Text(clean_line(info.models)),
             Text(clean_line(summary.strategy)),
             f"{summary.problems_finished}/{summary.problems}",
-            _share(summary.accuracy),
-            _share(summary.majority),
-            _share(summary.takeover_rate),
+            percent(summary.accuracy, 1),
+            percent(summary.majority, 1),
+            percent(summary.takeover_rate, 1),
             _duration(summary.seconds),
             _bytes(info.size),
         )
@@ -171,10 +172,6 @@ def _print_table(table: Table) -> None:
     if not console.is_terminal:
         console.width = 200  # a pipe has no width; do not fold for one
     console.print(table)
-
-
-def _share(value: float | None) -> str:
-    return "—" if value is None else f"{value:.1%}"
 
 
 def _duration(seconds: float) -> str:

@@ -18,6 +18,7 @@ import msgspec
 from atts_core import config
 from atts_core.engine.strategies.registry import ATTS, STRATEGIES
 from atts_core.errors import RunError, SettingsError
+from atts_core.percent import percent
 from atts_core.problems.builtin.readable import readable
 from atts_core.problems.catalogue import Columns, Part
 from atts_core.problems.load import BUILTIN, ProblemSet, Request, load_problems, typed_problem
@@ -213,8 +214,9 @@ def _worth(calibration: "Calibration", alpha: float) -> str:
         half_width_with(calibration, alpha, n) for n in (problems, problems + 1, 2 * problems)
     )
     return (
-        f"{held}\nthe take-over rate that it gives at alpha {alpha:g} is known to ±{now:.1%} (95 %); one "
-        f"more problem would narrow that by {now - one:.2%}, twice as many problems to ±{double:.1%}"
+        f"{held}\nthe take-over rate that it gives at alpha {alpha:g} is known to ±{percent(now, 1)} (95 %);"
+        f" one more problem would narrow that by {percent(now - one, 2)}, twice as many problems to"
+        f" ±{percent(double, 1)}"
     )
 
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import percent_interval
 from atts_core.errors import AttsError, RunError
+from atts_core.percent import percent
 from atts_core.reports.compare import Difference, Named, Pairing, RunFacts, facts, pairing
 from atts_tui.commands.compare import load
 from atts_tui.commands.printing import print_json
@@ -114,11 +115,11 @@ def _cells(line: Line) -> list[str]:
     run = line.facts
     return [
         clean_line(line.name) + ("" if run.end == "done" else f" ({run.end})"),
-        _estimate(run.accuracy),
-        _share(run.majority.value),
-        _share(run.realised.value) if run.decisions else "–",
+        percent_interval(run.accuracy),
+        percent(run.majority.value, 1),
+        percent(run.realised.value, 1) if run.decisions else "–",
         f"{run.target_tokens:,}",
-        _share(run.target_share.value),
+        percent(run.target_share.value, 1),
         f"{run.seconds:,.0f} s",
         *(_difference(line.against, name) for name in (ACCURACY, TARGET_TOKENS, SPEED_UP)),
     ]
@@ -142,13 +143,3 @@ def _said(found: Difference) -> str:
     interval = "" if found.low is None else f" [{one(found.low)}, {one(found.high)}]"
     unit = {"times": " ×", "saved": " %", "points": ""}[found.unit]
     return one(found.value) + unit + interval
-
-
-def _estimate(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–"
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"

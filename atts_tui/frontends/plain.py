@@ -5,6 +5,7 @@ from typing import TextIO
 
 from atts_core import events as ev
 from atts_core.forecast import forecast, progress
+from atts_core.percent import percent
 from atts_core.state import RunState
 from atts_tui.text import clean
 
@@ -56,7 +57,7 @@ class PlainProgress:
                 done, total = state.collecting.collected, state.collecting.total
                 self.say(f"collecting scores to rank against: {done}/{total}")
             return
-        realised = "—" if state.overall.realised is None else f"{state.overall.realised:.0%}"
+        realised = percent(state.overall.realised)
         rate = state.rates.rate("draft", state.now) + state.rates.rate("target", state.now)
         found = forecast(state)
         left = f", about {found.seconds:.0f} s left" if found and found.seconds is not None else ""

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import percent_interval
 from atts_core.conformal.live import realised
+from atts_core.percent import percent
 from atts_core.problems.agreement import Agreement, agreements
 from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
 from atts_core.runs.saved import METHOD, Saved, saved_by
@@ -155,10 +156,10 @@ def as_text(state: RunState) -> str:
     lines += _accuracy_lines(measure(state))
     lines += [line for judged in agreements(state) for line in judge_lines(judged)]
     run = state.run
-    nominal = f" (nominal {run.calibration.nominal:.0%})" if run and run.calibration else ""
-    share = "—" if state.target_share is None else f"{state.target_share:.0%}"
+    nominal = f" (nominal {percent(run.calibration.nominal)})" if run and run.calibration else ""
+    share = percent(state.target_share)
     if state.overall.decisions or nominal:
-        share_of = f"{_percent(realised(state).overall)}{nominal}"
+        share_of = f"{percent_interval(realised(state).overall)}{nominal}"
         lines.append(f"take-over: {share_of} of {state.overall.decisions:,} steps")
     lines += [
         (
@@ -187,7 +188,7 @@ def peak_lines(machines: Machines) -> Iterator[str]:
             whose = "of its processes" if peak.basis == "processes" else "used on its GPUs by anybody"
             said.append(f"{peak.memory / 1e9:.1f} GB of GPU memory ({whose})")
         if peak.tokens is not None:
-            share = f", {peak.usage:.0%} of the fullest cache" if peak.usage is not None else ""
+            share = f", {percent(peak.usage)} of the fullest cache" if peak.usage is not None else ""
             said.append(f"{peak.tokens:,} tokens in the KV cache{share}")
         if said:
             yield f"{role} at its peak: {'; '.join(said)}"
@@ -198,13 +199,15 @@ def _accuracy_lines(measured: Metrics) -> Iterator[str]:
     if reached.problems < 2:
         return
     yield (
-        f"accuracy: by vote {_percent(reached.majority)}, per sample {_percent(reached.sample)} "
-        f"({reached.problems} problems, 95 % intervals over problems)"
+        f"accuracy: by vote {percent_interval(reached.majority)}, per sample"
+        f" {percent_interval(reached.sample)} ({reached.problems} problems, 95 % intervals over problems)"
     )
     others = [("of lowest PPL", measured.best_of_m)]
     if len(reached.pass_at_k) > 1:
         others.append((f"pass@{len(reached.pass_at_k)}", reached.pass_at_k[-1]))
-    shown = ", ".join(f"{name} {_percent(value)}" for name, value in others if value.value is not None)
+    shown = ", ".join(
+        f"{name} {percent_interval(value)}" for name, value in others if value.value is not None
+    )
     if shown:
         yield f"  sample {shown}" if measured.best_of_m.value is not None else f"  {shown}"
     rate = measured.right_per_1000_target_tokens
@@ -226,8 +229,8 @@ def judge_lines(judged: Agreement) -> Iterator[str]:
     notes += [f"no usable reply on {judged.unanswered:,}"] * bool(judged.unanswered)
     yield f"judge {judged.judge} (sees {seen}): {'; '.join([agreed, *notes])}"
     if judged.right_by_us.value is not None:
-        shares = f"by us {_percent(judged.right_by_us)}, by the judge {_percent(judged.right_by_judge)}"
-        yield f"  of these samples are right: {shares}"
+        ours, theirs = (percent_interval(share) for share in (judged.right_by_us, judged.right_by_judge))
+        yield f"  of these samples are right: by us {ours}, by the judge {theirs}"
     for each in judged.differ[:DIFFERENCES]:
         ours, theirs = ("right", "wrong") if each.ours else ("wrong", "right")
         read = f", read as {each.extracted}" if each.extracted is not None else ""
@@ -243,12 +246,6 @@ def _ratio(ratio: Ratio) -> str:
     if ratio.low is None or ratio.high is None:
         return f"{ratio.value:.2f}"
     return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
-
-
-def _percent(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "—"
-    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
 
 
 def _problem_lines(problem: ProblemState) -> Iterator[str]:

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
+from atts_core.percent import percent
 from atts_core.runs.manage import RunInfo
-from atts_tui import words
 from atts_tui.home.choices import Choice, Command
 from atts_tui.text import clean_line, shorten
 from atts_tui.view import View
@@ -45,9 +45,9 @@ def _run_row(info: RunInfo) -> Callable[[View, int], Row]:
             data = f" {info.about.dataset}" if info.about is not None and kind == "eval" else ""
             parts = [f"{kind}{data} {summary.problems_finished}/{summary.problems}"]
             if summary.majority is not None:
-                parts.append(f"{words.percent(summary.majority)} right")
+                parts.append(f"{percent(summary.majority)} right")
             if summary.takeover_rate is not None:
-                parts.append(f"{words.percent(summary.takeover_rate)} taken over")
+                parts.append(f"{percent(summary.takeover_rate)} taken over")
             tail = ", ".join(parts)
         room = width - 13 - 7
         return (

@@ -7,6 +7,7 @@ from textual.widget import Widget
 
 from atts_core.conformal.intervals import Estimate
 from atts_core.events import CalibrationCard
+from atts_core.percent import percent
 from atts_tui import words
 from atts_tui.figures import CalibrationFigures
 from atts_tui.layout.calibration import arrange_calibration
@@ -206,7 +207,7 @@ def _terms(card: CalibrationCard) -> list[tuple[str, str]]:
         return ", ".join(str(known[name]) for name in names if name in known)
 
     found = [
-        ("alpha", f"{card.alpha:g}, {adapts}: take over {words.percent(card.nominal)} of the steps"),
+        ("alpha", f"{card.alpha:g}, {adapts}: take over {percent(card.nominal)} of the steps"),
         ("mode", f"{card.mode}, rule {card.rule}"),
         ("scores", size),
         ("from", f"{card.source}" + (f", {card.created}" if card.created else "")),

@@ -6,6 +6,7 @@ from typing import ClassVar
 from rich.style import Style
 from textual.widget import Widget
 
+from atts_core.percent import percent
 from atts_core.reports.timeline import DOING, Interval
 from atts_core.state import SampleState
 from atts_tui import words
@@ -183,18 +184,18 @@ def time_rows(view: View, figures: StageFigures, width: int) -> list[Row]:
                 (WORDS[doing].ljust(TERM), palette.text),
                 (glyphs.bar * filled, doing_style(view, doing)),
                 (glyphs.bar_rest * (bar - filled), palette.faint),
-                (f"{words.percent(share):>6}", palette.strong),
+                (f"{percent(share):>6}", palette.strong),
                 (words.clock(seconds).rjust(8), palette.muted),
             )
         )
     for role, most in (("draft", times.draft_places), ("target", times.target_places)):
         used = times.used(role)  # type: ignore[arg-type]  # one of the two
         if used is not None:
-            idle = f"idle {words.percent(1 - used)}"
+            idle = f"idle {percent(1 - used)}"
             rows.append(
                 (
                     (f"{role} places".ljust(TERM), palette.text),
-                    (f"{words.percent(used)} of {most} used, {idle}", palette.muted),
+                    (f"{percent(used)} of {most} used, {idle}", palette.muted),
                 )
             )
     r = times.intensity

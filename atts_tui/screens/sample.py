@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.geometry import Size
 from textual.widget import Widget
 
+from atts_core.percent import percent
 from atts_tui import words
 from atts_tui.layout.frame import Rect
 from atts_tui.screens.run_screen import RunScreen
@@ -44,7 +45,7 @@ class SampleLine(Rows):
             *turn_cells(view, sample, cut),
             (f" {said}", palette.text),
         )
-        share = f", {words.percent(sample.target_tokens / written)} by the target" if written else ""
+        share = f", {percent(sample.target_tokens / written)} by the target" if written else ""
         counts = f"   {words.number(written)} tokens{share}"
         answer = f"   answer {clean_line(sample.answer)}" if sample.answer is not None else ""
         judged = "".join(

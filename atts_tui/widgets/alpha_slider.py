@@ -7,7 +7,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from atts_core.conformal.live import WhatIf
-from atts_tui import words
+from atts_core.percent import percent
 from atts_tui.figures import CalibrationFigures
 from atts_tui.view import View
 from atts_tui.widgets.rows import Part, Row, Rows, paragraph
@@ -101,9 +101,9 @@ class AlphaSlider(Rows):
             tuple(heading),
             (
                 ("taken over ", palette.muted),
-                (words.percent(share.value) if share.value is not None else "", palette.target),
+                (percent(share.value) if share.value is not None else "", palette.target),
                 (interval, palette.text),
-                (f", nominal {words.percent(1 - found.alpha)}", palette.muted),
+                (f", nominal {percent(1 - found.alpha)}", palette.muted),
             ),
         ]
         several = "decision" if found.decisions == 1 else "decisions"

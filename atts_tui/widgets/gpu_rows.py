@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from rich.style import Style
 
+from atts_core.percent import percent
 from atts_core.telemetry.history import HERE, GpuSource
 from atts_core.telemetry.readings import GpuReading
 from atts_tui import words
@@ -146,7 +147,7 @@ class _Columns:
         limit = f"/{gpu.power_limit:.0f}" if gpu.power_limit is not None else ""
         power = None if gpu.power is None else f"{gpu.power:.0f}{limit} W"
         parts += [
-            _cell(view, None if gpu.utilisation is None else words.percent(gpu.utilisation), 7),
+            _cell(view, None if gpu.utilisation is None else percent(gpu.utilisation), 7),
             _cell(view, power, 11),
             _cell(
                 view,

@@ -9,6 +9,7 @@ from rich.style import Style
 from textual.geometry import Size
 
 from atts_core.events import Role
+from atts_core.percent import percent
 from atts_core.telemetry.history import BySamples, Series
 from atts_core.telemetry.server_metrics import HEARTBEAT
 from atts_tui import words
@@ -225,7 +226,7 @@ def _peak_rows(view: View, role: Role, width: int) -> list[Row]:
         basis = "" if peak.basis == "processes" else " (all on its GPUs)"
         said.append(f"{words.gigabytes(peak.memory)} GB{basis}")
     if peak.tokens is not None:
-        share = f" ({words.percent(peak.usage)})" if peak.usage is not None else ""
+        share = f" ({percent(peak.usage)})" if peak.usage is not None else ""
         said.append(f"KV {words.number(peak.tokens)} tokens{share}")
     if not said:
         return []

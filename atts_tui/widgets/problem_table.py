@@ -11,6 +11,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 
+from atts_core.percent import percent
 from atts_core.state import ProblemState
 from atts_tui import words
 from atts_tui.problem_list import ProblemList, elapsed
@@ -233,9 +234,9 @@ def problem_row(view: View, problem: ProblemState, width: int, *, chosen: bool) 
             (glyphs.open_turn * (cut.bar - 1 - done) + " ", palette.faint),
         ]
     parts.append((pad(f"{problem.ended}/{total}", cut.count), palette.muted))
-    cells = [(words.percent(problem.accept_share), cut.accept, palette.draft)]
+    cells = [(percent(problem.accept_share), cut.accept, palette.draft)]
     if cut.target:
-        cells.append((words.percent(problem.target_share), cut.target, palette.target))
+        cells.append((percent(problem.target_share), cut.target, palette.target))
     if cut.tokens:
         cells.append((words.number(problem.tokens) if problem.tokens else "–", cut.tokens, palette.muted))
     if cut.time:

@@ -11,6 +11,7 @@ from atts_core.conformal.intervals import Estimate
 from atts_core.conformal.live import estimate
 from atts_core.forecast import forecast, progress
 from atts_core.overview import SHARE_BINS
+from atts_core.percent import percent
 from atts_tui import words
 from atts_tui.text import clean_line, pad, shorten
 from atts_tui.view import View
@@ -53,10 +54,10 @@ class ScorePane(Rows):
         rows.append(_share(view, "right by vote", by_vote, of, width))
         rows.append(_share(view, "right samples", by_sample, "", width))
         nominal = state.run.calibration.nominal if state.run and state.run.calibration else None
-        asked = f" asked {words.percent(nominal)}" if nominal is not None else ""
+        asked = f" asked {percent(nominal)}" if nominal is not None else ""
         rows.append(_share(view, "taken over", estimate(overview.taken_over), asked, width))
         total = state.written
-        share = "–" if state.target_share is None else words.percent(state.target_share)
+        share = "–" if state.target_share is None else percent(state.target_share)
         said = f" of {words.number(total)} tokens"
         rows.append(
             (
@@ -78,7 +79,7 @@ def progress_row(view: View, width: int) -> Row:
     """The share of the turns that is done, as a bar."""
     palette, glyphs = view.palette, view.glyphs
     share = progress(view.state)
-    said = f" {words.percent(share):>5}"
+    said = f" {percent(share):>5}"
     cells = max(width - len(said), 1)
     done = int(share * cells)
     return (

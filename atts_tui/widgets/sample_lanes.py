@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.geometry import Size
 from textual.strip import Strip
 
+from atts_core.percent import percent
 from atts_core.state import SampleState
 from atts_core.verdict_words import suspicion
 from atts_tui import words
@@ -321,7 +322,7 @@ def lane(view: View, sample: SampleState, width: int, *, chosen: bool) -> Row:
         )
     if cut.share:
         total = sample.draft_tokens + sample.target_tokens
-        text = words.percent(sample.target_tokens / total) if total else ""
+        text = percent(sample.target_tokens / total) if total else ""
         parts.append((pad(text, cut.share - 1, right=True) + " ", palette.muted))
     parts += _answer(view, sample, cut.answer)
     return tuple(parts)

@@ -5,6 +5,7 @@ from collections.abc import Hashable
 from textual.geometry import Size
 
 from atts_core.events import Role
+from atts_core.percent import percent
 from atts_tui import words
 from atts_tui.text import clean_line, shorten
 from atts_tui.view import View
@@ -81,7 +82,7 @@ class ServerLine(Rows):
             facts.append(f"{queued} queued")
         usage = [reading.cache_usage for reading in moving if reading.cache_usage is not None]
         if usage:
-            facts.append(f"KV {words.percent(max(usage))}")
+            facts.append(f"KV {percent(max(usage))}")
         age = state.now - max(load.read_at or 0.0 for load in told.values())
         if age > STALE_AFTER and state.finished is None:
             facts = [f"last heard of {age:.0f} s ago"]
@@ -101,7 +102,7 @@ class ServerLine(Rows):
             if gpu.memory_used is not None and gpu.memory_total:
                 text += f" {words.gigabytes(gpu.memory_used)}/{words.gigabytes(gpu.memory_total)} GB"
             if long and gpu.utilisation is not None:
-                text += f" {words.percent(gpu.utilisation)}"
+                text += f" {percent(gpu.utilisation)}"
             texts.append(text)
         row: Row = (("  ".join(texts), palette.muted),)
         if not long and length(row) > 30:

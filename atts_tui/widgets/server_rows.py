@@ -5,6 +5,7 @@ from typing import get_args
 from rich.style import Style
 
 from atts_core.events import Role
+from atts_core.percent import percent
 from atts_core.state import WorkerState
 from atts_core.telemetry.readings import ServerReading
 from atts_tui import words
@@ -162,7 +163,7 @@ class _Columns:
         parts += [
             (glyphs.bar * filled, style or (palette.warning if full else own)),
             (glyphs.bar_rest * (self.bar - filled), palette.faint),
-            (("N/A" if usage is None else words.percent(usage)).rjust(6), text),
+            (("N/A" if usage is None else percent(usage)).rjust(6), text),
         ]
         if self.tokens:
             used = "N/A" if reading.used_tokens is None else words.number(reading.used_tokens)
@@ -175,7 +176,7 @@ class _Columns:
         parts += [
             (_count(reading.running).rjust(8), text),
             (_count(reading.queued).rjust(8), queued),
-            (("N/A" if hits is None else words.percent(hits)).rjust(7), text),
+            (("N/A" if hits is None else percent(hits)).rjust(7), text),
             (("N/A" if rate is None else words.number(rate)).rjust(self.rate), text),
         ]
         if self.read:

@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 
 from textual.geometry import Size
 
+from atts_core.percent import percent
 from atts_tui import words
 from atts_tui.figures import CalibrationFigures
 from atts_tui.view import View
@@ -62,7 +63,7 @@ class ShareHistory(Rows):
             cells[column, row] = (glyph, palette.target)
         made: list[Row] = []
         for row in range(rows):
-            label = words.percent(high) if row == 0 else words.percent(low) if row == rows - 1 else ""
+            label = percent(high) if row == 0 else percent(low) if row == rows - 1 else ""
             line = [cells.get((column, row), (" ", palette.text)) for column in range(columns)]
             made.append(
                 (
@@ -77,7 +78,7 @@ class ShareHistory(Rows):
         left, right = words.clock(shown.start), words.clock(shown.start + shown.span)
         last = next((value for value in reversed(found.shares) if value is not None), 0.0)
         said = f"{glyphs.threshold} asked for by alpha   "
-        now = f"taken over: {words.percent(last)}"
+        now = f"taken over: {percent(last)}"
         room = columns - len(left) - len(right) - len(said) - len(now)
         if room < 2:
             said, room = "", columns - len(left) - len(right) - len(now)

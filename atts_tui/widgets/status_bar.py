@@ -7,6 +7,7 @@ from rich.style import Style
 from textual.geometry import Size
 
 from atts_core.forecast import progress
+from atts_core.percent import percent
 from atts_tui import words
 from atts_tui.pages import page
 from atts_tui.text import clean_line, shorten
@@ -124,7 +125,7 @@ class StatusBar(Rows):
         return (
             (glyphs.bar_rest * done if not glyphs.plain else glyphs.bar * done, palette.accent),
             (glyphs.bar_rest * (BAR_CELLS - done), palette.faint),
-            (f" {words.percent(share):>5}", palette.muted),
+            (f" {percent(share):>5}", palette.muted),
         )
 
     def _solved(self, view: View) -> Row:
@@ -158,12 +159,12 @@ class StatusBar(Rows):
         nominal = state.run.calibration.nominal if state.run and state.run.calibration else None
         parts: list[Part] = [
             ("taken over ", palette.muted),
-            (words.percent(state.overall.realised), palette.target),
+            (percent(state.overall.realised), palette.target),
         ]
         if long:
             parts.append((f" of {words.number(state.overall.decisions)} steps", palette.muted))
         if nominal is not None:
-            parts.append((f" (asked {words.percent(nominal)})", palette.muted))
+            parts.append((f" (asked {percent(nominal)})", palette.muted))
         return tuple(parts)
 
     def _limit(self, view: View, *, long: bool) -> Row:
@@ -199,7 +200,7 @@ class StatusBar(Rows):
     def _tokens(self, view: View, *, long: bool) -> Row:
         state, palette = view.state, view.palette
         total = state.written
-        share = "–" if state.target_share is None else words.percent(state.target_share)
+        share = "–" if state.target_share is None else percent(state.target_share)
         if long:
             return (
                 (words.number(total), palette.text),

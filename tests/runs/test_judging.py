@@ -331,7 +331,8 @@ async def test_stopped_halfway_it_goes_on_where_it_was(run: Path, judge: JudgeSe
     judge.hold.set()
     judge.asked.clear()
     await ask(run, judge)
-    assert len(judge.asked) == questions - 2
+    # Each once; what was under way when it was stopped may reach the judge late, and so twice.
+    assert len({str(body) for body in judge.asked}) == questions - 2
     assert len(judged(run)) == len(answered(state_of(run)))
 
 
