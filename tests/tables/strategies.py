@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from atts_core.conformal.intervals import Estimate, percent_interval
+from atts_core.percent import percent
+
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- begin: make table -->", "<!-- end: make table -->"
 RATES = (0.2, 0.4, 0.6)
@@ -64,23 +67,18 @@ def measure(row: Row, problems: int, samples: int, folder: Path) -> dict[str, An
     return found
 
 
-def percent(value: dict[str, float]) -> str:
-    """A share with its interval."""
-    return f"{value['value']:.1%} [{value['low']:.1%}, {value['high']:.1%}]"
-
-
 def line(row: Row, result: dict[str, Any]) -> str:
     """A row of the table."""
     tokens, realised = result["tokens"], result["takeover"]["realised"]
     target = tokens["target"]
     cells = (
         row.name,
-        "" if row.rate is None else f"{row.rate:.0%}",
-        "" if row.rate is None or realised is None else f"{realised:.1%}",
-        percent(result["accuracy"]["sample"]),
-        f"{result['accuracy']['majority']['value']:.1%}",
+        "" if row.rate is None else percent(row.rate),
+        "" if row.rate is None else percent(realised, 1),
+        percent_interval(Estimate(**result["accuracy"]["sample"])),
+        percent(result["accuracy"]["majority"]["value"], 1),
         f"{target:,}",
-        f"{tokens['target_share']['value']:.0%}",
+        percent(tokens["target_share"]["value"]),
         f"{result['seconds']:.0f} s",
     )
     return f"| {' | '.join(cells)} |"
