@@ -148,6 +148,7 @@ class Runner:
         self._options = options
         self._file = folder / "suite.json"
         self._progress = self._read()
+        self._interrupted = False
 
     def of(self, cell: Cell) -> Done:
         """What became of a run."""
@@ -192,7 +193,7 @@ class Runner:
         done.status, done.said = self._atts(words, found)
         found()
         self._write()
-        if done.status == INTERRUPTED:
+        if self._interrupted or done.status == INTERRUPTED:
             raise KeyboardInterrupt
         if done.status:
             self._say(f"{cell.name}: failed: {done.said}")
@@ -214,7 +215,7 @@ class Runner:
             self._say(f"collecting calibration scores of {dataset}")
             where = ["-o", str(path), "--runs-dir", str(path.parent), "--headless"]
             status, said = self._atts([*words, *where])
-            if status == INTERRUPTED:
+            if self._interrupted or status == INTERRUPTED:
                 raise KeyboardInterrupt
             if status:
                 done = self._progress.runs[cell.key]
@@ -235,7 +236,7 @@ class Runner:
             words += [option] if value is True else [] if value is False else [option, str(value)]
         self._say(f"starting the servers of {pair.name}")
         status, said = self._atts(words)
-        if status == INTERRUPTED:
+        if self._interrupted or status == INTERRUPTED:
             raise KeyboardInterrupt
         if status == 0:
             return True
@@ -255,11 +256,16 @@ class Runner:
     def _atts(self, words: Sequence[str], seen: Callable[[], None] = lambda: None) -> tuple[int, str]:
         """Runs `atts` with these words; its progress goes to our stderr. Exit status, and what it said last.
 
-        ctrl-C reaches it as well as us: it keeps what is finished, and we wait for it.
+        ctrl-C reaches it as well as us: it keeps what is finished, and we wait for it. While it starts it
+        may not hear it, so we remember it.
         """
         last = ""
         command = [sys.executable, "-m", "atts_tui.cli", *words]
-        before = signal.signal(signal.SIGINT, lambda *_: None)
+
+        def interrupted(*_: object) -> None:
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, interrupted)
         try:
             with subprocess.Popen(  # noqa: S603  # ourselves
                 command,

@@ -73,6 +73,19 @@ def remembered(suite: Path) -> dict[str, Any]:
     return {run["name"]: run for run in kept["runs"].values()}
 
 
+def test_an_interrupt_that_a_starting_run_does_not_hear_ends_the_suite_after_it(suite: Path) -> None:
+    with start(suite) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr)
+        assert any("collecting calibration" in line for line in lines)
+        next(lines)  # of the run that collects it
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 130
+    assert "run 3" not in said
+    assert "atts" not in [name for name, run in remembered(suite).items() if run["status"] == 0]
+
+
 def test_it_goes_on_after_an_interrupt_fails_alone_and_ends_with_a_table(suite: Path) -> None:
     with start(suite) as process:
         assert process.stderr is not None
