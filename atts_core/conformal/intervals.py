@@ -8,6 +8,7 @@ import math
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -34,6 +35,26 @@ def percent_interval(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return NONE
     return f"{percent(estimate.value, 1)} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+class Interval(Protocol):
+    """A number with its 95 % interval; None where there is none."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def number_interval(found: Interval, decimals: int = 2) -> str:
+    """In words, such as `0.84 [0.76, 0.89]`; without what is not known, a dash where that is all."""
+    if found.value is None:
+        return NONE
+    if found.low is None or found.high is None:
+        return f"{found.value:.{decimals}f}"
+    return f"{found.value:.{decimals}f} [{found.low:.{decimals}f}, {found.high:.{decimals}f}]"
 
 
 def rate_interval(hits: Sequence[bool] | NDArray[np.bool_], clusters: Sequence[Hashable]) -> Estimate:

@@ -241,7 +241,8 @@ async def open_session(
         "target": given.target_concurrency or likely.target_concurrency,
     }
     counts = {role: max(len(found), 1) for role, found in urls.items()}
-    allow_requests(sum(places[role] * count for role, count in counts.items()), sum(counts.values()))
+    servers_in_all = sum(counts.values())
+    allow_requests(sum(places[role] * count for role, count in counts.items()), servers_in_all)
     async with AsyncExitStack() as stack:
         processes: dict[str, int] = {}
         if missing:
@@ -269,7 +270,7 @@ async def open_session(
             side.limiter.capacity = places[role]
         require_requests(
             sum(places[role] * count for role, count in counts.items()),
-            sum(counts.values()),
+            servers_in_all,
             "--draft-concurrency and --target-concurrency",
         )
         pair = Pair.of(sides, profile, own_judge=kind.own_judge)

@@ -44,6 +44,11 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     right_by_judge: Estimate
     """The same share by its own verdicts."""
 
+    @property
+    def seen(self) -> str:
+        """In words what it sees."""
+        return "the answer" if self.sees == "answer" else "the end of the chain"
+
 
 def agreements(state: RunState) -> tuple[Agreement, ...]:
     """One entry for every judge that was asked, in the order in which they appear in the run."""

@@ -1,6 +1,8 @@
 """The measures of a comparison in words, for the command, the screen and the report alike."""
 
-from atts_core.percent import percent
+from collections.abc import Callable
+
+from atts_core.percent import NONE, percent
 from atts_core.reports.compare import Difference, Pairing
 
 HEADINGS = ("", "first", "second", "difference", "95 % interval")
@@ -11,15 +13,15 @@ def difference_words(found: Difference) -> tuple[str, str, str, str, str]:
     if found.unit == "points":
         first, second, value = percent(found.first, 1), percent(found.second, 1), _points(found.value)
         value += " points"
-        interval = _interval(_points(found.low), _points(found.high))
+        interval = _interval(found.low, found.high, _points)
     elif found.unit == "saved":
         first, second = (f"{total or 0:,.0f}" for total in (found.first, found.second))
         value = _less(found.value)
-        interval = _interval(_less(found.high), _less(found.low))  # from fewer tokens to more
+        interval = _interval(found.high, found.low, _less)  # from fewer tokens to more
     else:
         first, second = (f"{seconds or 0:,.1f} s" for seconds in (found.first, found.second))
-        value = "–" if found.value is None else f"{found.value:.2f} ×"
-        interval = _interval(*("" if edge is None else f"{edge:.2f}" for edge in (found.low, found.high)))
+        value = NONE if found.value is None else f"{found.value:.2f} ×"
+        interval = _interval(found.low, found.high, "{:.2f}".format)
     return found.name, first, second, value, interval
 
 
@@ -32,14 +34,14 @@ def settings_words(pair: Pairing) -> str:
 
 
 def _points(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return NONE if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
 def _less(saved: float | None) -> str:
     if saved is None:
-        return "–"
+        return NONE
     return f"{percent(abs(saved), 1)} {'less' if saved >= 0 else 'more'}"
 
 
-def _interval(low: str, high: str) -> str:
-    return f"[{low}, {high}]" if low and high and "–" not in (low, high) else "–"
+def _interval(begin: float | None, end: float | None, say: Callable[[float], str]) -> str:
+    return NONE if begin is None or end is None else f"[{say(begin)}, {say(end)}]"

@@ -6,11 +6,11 @@ from html import escape
 import msgspec
 
 from atts_core import __version__
-from atts_core.conformal.intervals import Estimate, percent_interval
+from atts_core.conformal.intervals import number_interval, percent_interval
 from atts_core.conformal.live import signal_so_far
 from atts_core.percent import percent
 from atts_core.problems.agreement import Agreement, agreements
-from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
+from atts_core.problems.metrics import Metrics, ProblemRow, measure
 from atts_core.reports import plots
 from atts_core.reports.compare import Named, RunFacts, compare, facts
 from atts_core.reports.difference_words import HEADINGS, difference_words, settings_words
@@ -126,7 +126,7 @@ def _run(run: Named) -> list[str]:
     parts += _plot("Taken over by turn", plots.turns_plot(state), "Intervals are 95 %, by problem.")
     signal, judged_by = signal_so_far(state)
     if signal is not None:
-        over, within = _auroc(signal.auroc), _auroc(signal.auroc_within)
+        over, within = number_interval(signal.auroc), number_interval(signal.auroc_within)
         auroc = f"AUROC {over} over all, {within} within problems"
         parts.append(f'<p class="note">{escape(f"{signal.verdict} {auroc}, judged by {judged_by}.")}</p>')
     lanes, names = plots.lanes_plot(state)
@@ -169,7 +169,7 @@ def _measured(found: Metrics) -> list[str]:
         rows += [
             ["right, sample of lowest mean PPL", percent_interval(found.best_of_m)],
             *([f"pass@{k}", percent_interval(value)] for k, value in enumerate(reached.pass_at_k, start=1)),
-            ["right samples for 1,000 tokens of the target", _ratio(rate)],
+            ["right samples for 1,000 tokens of the target", number_interval(rate)],
             ["tied votes, each as its lowest sample's answer", f"{found.ties:,}"],
             ["answers graded by spelling alone", f"{found.fallback:,}"],
         ]
@@ -192,7 +192,7 @@ def _judged(found: Sequence[Agreement]) -> list[str]:
     rows = [
         [
             each.judge,
-            "the answer" if each.sees == "answer" else "the end of the chain",
+            each.seen,
             f"{each.agree:,} of {each.agree + len(each.differ):,}",
             f"{each.unclear:,}",
             f"{each.unanswered:,}",
@@ -218,13 +218,6 @@ def _problem(row: ProblemRow) -> list[str]:
         f"{row.target_tokens:,}",
         "–" if row.seconds is None else f"{row.seconds:,.1f}",
     ]
-
-
-def _ratio(ratio: Ratio) -> str:
-    if ratio.value is None:
-        return "–"
-    interval = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
-    return f"{ratio.value:.2f}{interval}"
 
 
 _LONG = ("histogram", "identity")
@@ -258,9 +251,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for first, *rest in rows
     )
     return f"<table>{f'<tr>{top}</tr>' if any(head) else ''}{body}</table>"
-
-
-def _auroc(estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "–"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

@@ -25,10 +25,9 @@ class Gate:
         self._seq = state.seq
         self._at = state.now
         self._each = state.run.samples if state.run else 0
-        self._sizes = [len(problem.samples) for problem in state.problems]
-        self._total = sum(self._sizes)
-        self._turns = [[0] * size for size in self._sizes]
+        self._turns = [[0] * len(problem.samples) for problem in state.problems]
         """By problem and sample: turns begun, as far as they were looked at."""
+        self._total = sum(map(len, self._turns))
         self._writing: set[tuple[int, int]] = set()
         self._away: dict[int, list[SampleState]] = {}
         """Samples of problems that were put away: nothing changes there before an event has passed here, so
@@ -64,7 +63,7 @@ class Gate:
     def place(self, event: ev.AnyEvent) -> tuple[int, int] | None:
         """Problem and sample of an event, where they exist."""
         problem, sample = getattr(event, "problem", -1), getattr(event, "sample", -1)
-        if 0 <= problem < len(self._sizes) and 0 <= sample < self._sizes[problem]:
+        if 0 <= problem < len(self._turns) and 0 <= sample < len(self._turns[problem]):
             return problem, sample
         return None
 
@@ -75,7 +74,7 @@ def _anywhere(gate: Gate, event: ev.AnyEvent) -> str:
     if kind not in _HAS_PROBLEM:
         return ""
     if kind not in _HAS_SAMPLE:
-        return "" if 0 <= event.problem < len(gate._sizes) else _NOWHERE  # type: ignore[union-attr]
+        return "" if 0 <= event.problem < len(gate._turns) else _NOWHERE  # type: ignore[union-attr]
     place = gate.place(event)
     if place is None:
         return _NOWHERE
@@ -97,11 +96,10 @@ def _run_started(gate: Gate, event: ev.RunStarted) -> str:
 
 
 def _problem_added(gate: Gate, event: ev.ProblemAdded) -> str:
-    if event.problem != len(gate._sizes):
-        return f"its problem {event.problem} does not follow the {len(gate._sizes)} before it"
+    if event.problem != len(gate._turns):
+        return f"its problem {event.problem} does not follow the {len(gate._turns)} before it"
     if gate._total + gate._each > MOST_SAMPLES:
         return f"the run has more than {MOST_SAMPLES:,} samples"
-    gate._sizes.append(gate._each)
     gate._turns.append([0] * gate._each)
     gate._total += gate._each
     return ""

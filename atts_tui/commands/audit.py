@@ -13,7 +13,7 @@ import msgspec
 from atts_core.config import POLICIES
 from atts_core.conformal import Calibration, ConformalSettings, load_calibration
 from atts_core.conformal.audit import Audit, Correct, audit, cross_audit
-from atts_core.conformal.intervals import Estimate, percent_interval
+from atts_core.conformal.intervals import number_interval, percent_interval
 from atts_core.conformal.records import RecordedRun, load_authors_run
 from atts_core.conformal.signal import Signal
 from atts_core.engine.votes import vote
@@ -196,11 +196,5 @@ def _as_text(report: Audit, judged_by: str) -> str:
 
 
 def _signal(name: str, signal: Signal, judged_by: str) -> str:
-    over, within = _number(signal.auroc), _number(signal.auroc_within)
+    over, within = number_interval(signal.auroc, 3), number_interval(signal.auroc_within, 3)
     return f"signal: {name} tells wrong chains (by {judged_by}) with AUROC {over}, within problems {within}"
-
-
-def _number(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "–"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -149,6 +149,7 @@ class Runner:
         self._file = folder / "suite.json"
         self._progress = self._read()
         self._interrupted = False
+        """Whether we, or what we ran, were told to end."""
 
     def of(self, cell: Cell) -> Done:
         """What became of a run."""
@@ -193,7 +194,7 @@ class Runner:
         done.status, done.said = self._atts(words, found)
         found()
         self._write()
-        if self._interrupted or done.status == INTERRUPTED:
+        if self._interrupted:
             raise KeyboardInterrupt
         if done.status:
             self._say(f"{cell.name}: failed: {done.said}")
@@ -215,7 +216,7 @@ class Runner:
             self._say(f"collecting calibration scores of {dataset}")
             where = ["-o", str(path), "--runs-dir", str(path.parent), "--headless"]
             status, said = self._atts([*words, *where])
-            if self._interrupted or status == INTERRUPTED:
+            if self._interrupted:
                 raise KeyboardInterrupt
             if status:
                 done = self._progress.runs[cell.key]
@@ -236,7 +237,7 @@ class Runner:
             words += [option] if value is True else [] if value is False else [option, str(value)]
         self._say(f"starting the servers of {pair.name}")
         status, said = self._atts(words)
-        if self._interrupted or status == INTERRUPTED:
+        if self._interrupted:
             raise KeyboardInterrupt
         if status == 0:
             return True
@@ -287,7 +288,9 @@ class Runner:
                     signal.signal(signal.SIGTERM, terminate)
         finally:
             signal.signal(signal.SIGINT, before)
-        return (status if status >= 0 else 128 - status), last.removeprefix("atts: ")
+        status = status if status >= 0 else 128 - status
+        self._interrupted |= status == INTERRUPTED
+        return status, last.removeprefix("atts: ")
 
     def _say(self, line: str) -> None:
         sys.stderr.write(f"atts: {line}\n")

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from atts_core.conformal.intervals import percent_interval
+from atts_core.conformal.intervals import number_interval, percent_interval
 from atts_core.conformal.live import realised
 from atts_core.percent import percent
 from atts_core.problems.agreement import Agreement, agreements
-from atts_core.problems.metrics import Metrics, ProblemRow, Ratio, measure
+from atts_core.problems.metrics import Metrics, ProblemRow, measure
 from atts_core.runs.saved import METHOD, Saved, saved_by
 from atts_core.state import ProblemState, RunState, SampleState
 from atts_core.telemetry.history import Machines
@@ -212,7 +212,7 @@ def _accuracy_lines(measured: Metrics) -> Iterator[str]:
         yield f"  sample {shown}" if measured.best_of_m.value is not None else f"  {shown}"
     rate = measured.right_per_1000_target_tokens
     if rate.value is not None:
-        yield f"  right samples for 1,000 tokens of the target: {_ratio(rate)}"
+        yield f"  right samples for 1,000 tokens of the target: {number_interval(rate)}"
     notes = [f"{measured.ties} tied votes (each counts as the answer of its lowest sample)"] * bool(
         measured.ties
     )
@@ -223,11 +223,10 @@ def _accuracy_lines(measured: Metrics) -> Iterator[str]:
 
 def judge_lines(judged: Agreement) -> Iterator[str]:
     """What a judge says beside our own verdicts, and where it differs."""
-    seen = "the answer" if judged.sees == "answer" else "the end of the chain"
     agreed = f"agrees with us on {judged.agree:,} of {judged.agree + len(judged.differ):,} samples"
     notes = [f"unclear on {judged.unclear:,}"] * bool(judged.unclear)
     notes += [f"no usable reply on {judged.unanswered:,}"] * bool(judged.unanswered)
-    yield f"judge {judged.judge} (sees {seen}): {'; '.join([agreed, *notes])}"
+    yield f"judge {judged.judge} (sees {judged.seen}): {'; '.join([agreed, *notes])}"
     if judged.right_by_us.value is not None:
         ours, theirs = (percent_interval(share) for share in (judged.right_by_us, judged.right_by_judge))
         yield f"  of these samples are right: by us {ours}, by the judge {theirs}"
@@ -240,12 +239,6 @@ def judge_lines(judged: Agreement) -> Iterator[str]:
         )
     if len(judged.differ) > DIFFERENCES:
         yield f"  and {len(judged.differ) - DIFFERENCES:,} more samples: --json names them all"
-
-
-def _ratio(ratio: Ratio) -> str:
-    if ratio.low is None or ratio.high is None:
-        return f"{ratio.value:.2f}"
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
 
 
 def _problem_lines(problem: ProblemState) -> Iterator[str]:

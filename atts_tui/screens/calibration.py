@@ -5,7 +5,7 @@ from typing import ClassVar
 from rich.style import Style
 from textual.widget import Widget
 
-from atts_core.conformal.intervals import Estimate
+from atts_core.conformal.intervals import Estimate, number_interval
 from atts_core.events import CalibrationCard
 from atts_core.percent import percent
 from atts_tui import words
@@ -173,7 +173,8 @@ def trust_rows(view: View, figures: CalibrationFigures, width: int) -> list[Row]
     rows += paragraph(signal.verdict, width, palette.text)
     if signal.auroc.value is None:
         return rows
-    over, within = _interval(signal.auroc), _interval(signal.auroc_within)
+    over, inside = number_interval(signal.auroc), signal.auroc_within
+    within = "not known" if inside.value is None else number_interval(inside)
     said = (
         f"AUROC {over} over all, {within} within problems (0.5 is chance); {signal.chains:,} chains, judged"
         f" by {figures.judged_by}."
@@ -227,9 +228,3 @@ def _terms(card: CalibrationCard) -> list[tuple[str, str]]:
 
 def _card(view: View) -> CalibrationCard | None:
     return view.state.run.calibration if view.state.run is not None else None
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "not known"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
