@@ -110,7 +110,10 @@ class Terminal:
             pass
         return self.process.returncode
 
-    def close(self) -> None:
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
@@ -137,8 +140,7 @@ def recorded(home: Path) -> RunState:
 def test_a_run_ended_by_a_signal_restores_the_terminal_and_is_interrupted(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    terminal = Terminal(tmp_path, "demo", "--pace", "15", "--title")
-    try:
+    with Terminal(tmp_path, "demo", "--pace", "15", "--title") as terminal:
         terminal.wait_for(ENTERED, b"LIVE")
         until = time.monotonic() + PATIENCE
         while recorded(tmp_path).overall.decisions == 0 and time.monotonic() < until:
@@ -153,13 +155,10 @@ def test_a_run_ended_by_a_signal_restores_the_terminal_and_is_interrupted(
         assert state.finished is not None
         assert state.finished.end == "interrupted"
         assert state.overall.decisions > 0
-    finally:
-        terminal.close()
 
 
 def test_home_solves_with_one_key_comes_back_and_is_left(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path)
-    try:
+    with Terminal(tmp_path) as terminal:
         terminal.wait_for(ENTERED, b"No runs yet")
         terminal.type(b"\r")
         terminal.wait_for(b"DONE")
@@ -170,8 +169,6 @@ def test_home_solves_with_one_key_comes_back_and_is_left(tmp_path: Path) -> None
         assert terminal.ended() == 0
         assert is_restored(terminal)
         assert recorded(tmp_path).finished is not None
-    finally:
-        terminal.close()
 
 
 def atts(home: Path, *arguments: str) -> str:
@@ -191,8 +188,7 @@ def test_a_run_let_go_of_goes_on_by_itself_to_its_end(
     output = tmp_path / "mine.npz"
     arguments = ["calibrate", "builtin", "--limit", "4", "--samples", "2", "-o", str(output)]
     monkeypatch.setenv("ATTS_SAMPLES", "64")  # Home's problem takes a while with so many
-    terminal = Terminal(tmp_path, *(arguments if command == "calibrate" else ()))
-    try:
+    with Terminal(tmp_path, *(arguments if command == "calibrate" else ())) as terminal:
         if command == "home":
             terminal.wait_for(ENTERED, b"No runs yet")
             terminal.type(b"\r")
@@ -213,15 +209,12 @@ def test_a_run_let_go_of_goes_on_by_itself_to_its_end(
         assert state.finished is not None
         assert state.finished.end == "done"
         assert output.exists() == (command == "calibrate")
-    finally:
-        terminal.close()
 
 
 def test_a_demo_that_loops_shows_one_run_after_another_and_keeps_the_newest(tmp_path: Path) -> None:
-    terminal = Terminal(
+    with Terminal(
         tmp_path, "demo", "--loop", "--pace", "0", "--problems", "1", "--samples", "2", "--seed", "4"
-    )
-    try:
+    ) as terminal:
         terminal.wait_for(b"DONE")
         first = recorded(tmp_path)
         terminal.said = b""
@@ -235,24 +228,18 @@ def test_a_demo_that_loops_shows_one_run_after_another_and_keeps_the_newest(tmp_
         assert second.run is not None
         assert (first.run.settings["seed"], second.run.settings["seed"]) == (4, 5)
         assert path.name.encode() in terminal.said
-    finally:
-        terminal.close()
 
 
 def test_home_told_to_end_from_outside_is_not_opened_again(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path)
-    try:
+    with Terminal(tmp_path) as terminal:
         terminal.wait_for(ENTERED, b"No runs yet")
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 128 + signal.SIGTERM
         assert is_restored(terminal)
-    finally:
-        terminal.close()
 
 
 def test_a_defect_of_the_screen_restores_the_terminal_and_the_run_is_interrupted(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "demo", "--pace", "15", program=("-c", CRASH))
-    try:
+    with Terminal(tmp_path, "demo", "--pace", "15", program=("-c", CRASH)) as terminal:
         terminal.wait_for(ENTERED, b"LIVE")
         terminal.type(b" ")
         assert terminal.ended() != 0
@@ -261,32 +248,25 @@ def test_a_defect_of_the_screen_restores_the_terminal_and_the_run_is_interrupted
         finished = recorded(tmp_path).finished
         assert finished is not None
         assert finished.end == "interrupted"
-    finally:
-        terminal.close()
 
 
 def test_a_run_whose_terminal_goes_away_without_a_signal_ends_interrupted(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "demo", "--pace", "15")
-    try:
+    with Terminal(tmp_path, "demo", "--pace", "15") as terminal:
         terminal.wait_for(ENTERED, b"LIVE")
         terminal.hang_up()
         assert terminal.ended() == 128 + signal.SIGHUP
         finished = recorded(tmp_path).finished
         assert finished is not None
         assert finished.end == "interrupted"
-        for command, shown in ((), b"Recent runs"), (("watch",), b"atts"), (("replay",), b"REPLAY"):
-            terminal.close()
-            terminal = Terminal(tmp_path, *command)
+    for command, shown in ((), b"Recent runs"), (("watch",), b"atts"), (("replay",), b"REPLAY"):
+        with Terminal(tmp_path, *command) as terminal:
             terminal.wait_for(ENTERED, shown)
             terminal.hang_up()
             terminal.ended()
-    finally:
-        terminal.close()
 
 
 def test_a_run_goes_on_under_a_terminal_that_reads_nothing_and_still_heeds_signals(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "demo", "--pace", "0", "--problems", "2", "--seed", "3")
-    try:
+    with Terminal(tmp_path, "demo", "--pace", "0", "--problems", "2", "--seed", "3") as terminal:
         terminal.wait_for(ENTERED, b"LIVE")
         until = time.monotonic() + PATIENCE
         while recorded(tmp_path).finished is None and time.monotonic() < until:
@@ -296,8 +276,6 @@ def test_a_run_goes_on_under_a_terminal_that_reads_nothing_and_still_heeds_signa
         assert finished.end == "done"
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 0
-    finally:
-        terminal.close()
 
 
 @pytest.mark.parametrize("command", ["watch", "replay"])
@@ -324,8 +302,7 @@ sys.exit(job.wait())
 
 
 def test_ctrl_z_puts_the_screen_aside_and_the_shell_brings_it_back(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, program=("-c", SHELL))
-    try:
+    with Terminal(tmp_path, program=("-c", SHELL)) as terminal:
         terminal.wait_for(ENTERED, b"No runs yet")
         terminal.type(b"\x1a")
         terminal.wait_for(b"put aside")
@@ -336,13 +313,10 @@ def test_ctrl_z_puts_the_screen_aside_and_the_shell_brings_it_back(tmp_path: Pat
         terminal.type(b"\x03")
         assert terminal.ended() == 0
         assert is_restored(terminal)
-    finally:
-        terminal.close()
 
 
 def test_ctrl_z_puts_no_run_of_its_own_aside(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path, "demo", "--pace", "15")
-    try:
+    with Terminal(tmp_path, "demo", "--pace", "15") as terminal:
         terminal.wait_for(ENTERED, b"LIVE")
         terminal.type(b"\x1a")
         terminal.wait_for_words("This run would stand still")
@@ -350,13 +324,10 @@ def test_ctrl_z_puts_no_run_of_its_own_aside(tmp_path: Path) -> None:
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended() == 130
         assert is_restored(terminal)
-    finally:
-        terminal.close()
 
 
 def test_ctrl_z_stops_nothing_where_no_shell_could_go_on(tmp_path: Path) -> None:
-    terminal = Terminal(tmp_path)
-    try:
+    with Terminal(tmp_path) as terminal:
         terminal.wait_for(ENTERED, b"No runs yet")
         terminal.said = b""
         terminal.type(b"\x1a")
@@ -364,5 +335,3 @@ def test_ctrl_z_stops_nothing_where_no_shell_could_go_on(tmp_path: Path) -> None
         terminal.type(b"\x03")
         assert terminal.ended() == 0
         assert is_restored(terminal)
-    finally:
-        terminal.close()
