@@ -11,6 +11,8 @@ from atts_tui.view import View
 from atts_tui.widgets.rows import Row
 
 ALIVE = ("running", "paused", "stalled")
+STATUS_CELLS, AGE_CELLS = 14, 7
+"""The longest status is `interrupted`, with its sign before it and a space behind."""
 STOPPED = ("gone", "interrupted", "incomplete", "failed")
 
 
@@ -36,7 +38,7 @@ def _run_row(info: RunInfo) -> Callable[[View, int], Row]:
             "failed": (glyphs.wrong, palette.error),
             "unreadable": (glyphs.wrong, palette.error),
         }.get(info.status, (glyphs.separator, palette.warning))
-        status = shorten(f"{sign} {info.status}", 13).ljust(13)
+        status = shorten(f"{sign} {info.status}", STATUS_CELLS - 1).ljust(STATUS_CELLS)
         when = age(summary.started_at or (info.about.created if info.about is not None else 0.0))
         if info.status == "unreadable":
             tail = clean_line(info.trouble)
@@ -49,10 +51,10 @@ def _run_row(info: RunInfo) -> Callable[[View, int], Row]:
             if summary.takeover_rate is not None:
                 parts.append(f"{percent(summary.takeover_rate)} taken over")
             tail = ", ".join(parts)
-        room = width - 13 - 7
+        room = width - STATUS_CELLS - AGE_CELLS
         return (
             (status, style),
-            (when.ljust(7), palette.muted),
+            (when.ljust(AGE_CELLS), palette.muted),
             (shorten(clean_line(tail), max(room, 1), glyphs.more), palette.text),
         )
 

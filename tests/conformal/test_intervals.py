@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atts_core.conformal import Calibration
-from atts_core.conformal.intervals import NOTHING, effective_size, rate_interval, t_quantile
+from atts_core.conformal.intervals import (
+    NOTHING,
+    Estimate,
+    effective_size,
+    number_interval,
+    percent_interval,
+    rate_interval,
+    t_quantile,
+)
 
 
 def test_nothing_and_one_problem() -> None:
@@ -92,3 +100,12 @@ def test_effective_sizes_of_the_published_arrays(stored: object, array: str, eff
     correlation, size = effective_size(np.log(calibration.ppl), calibration.problem)
     assert 0.55 < correlation < 0.72
     assert size == pytest.approx(effective, abs=8)
+
+
+def test_in_words() -> None:
+    found = Estimate(0.836, 0.761, 0.892)
+    assert percent_interval(found) == "83.6 % [76.1, 89.2]"
+    assert number_interval(found) == "0.84 [0.76, 0.89]"
+    assert number_interval(found, 3) == "0.836 [0.761, 0.892]"
+    assert number_interval(Estimate(0.836, None, None)) == "0.84"
+    assert percent_interval(NOTHING) == number_interval(NOTHING) == "–"

@@ -1,5 +1,6 @@
 """The home screen: one key to a live solve, runs by their state, and reasons for what cannot be."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
 
+from atts_core import events as ev
 from atts_core.config import Given
 from atts_core.events import Stamped
 from atts_core.runs.file import About
@@ -111,6 +113,14 @@ async def test_a_run_that_stopped_asks_whether_to_go_on(tmp_path: Path, answer: 
     if answer != "n":
         path = str(tmp_path / "20261120-100000-demo.atts")
         assert app.return_value == ("demo", "--resume", path)
+
+
+async def test_the_longest_status_leaves_a_space_before_the_age(tmp_path: Path) -> None:
+    begun = synthetic.events(until=1.0, problems=1)
+    ended = Stamped(begun[-1].seq + 1, begun[-1].at, ev.RunFinished(end="interrupted"))
+    record(tmp_path, "r", [*begun, ended])
+    async with at_home(tmp_path) as (_, app):
+        assert re.search(r"interrupted \S", text(app))
 
 
 async def test_runs_are_found_by_a_word(tmp_path: Path) -> None:
